@@ -40,7 +40,7 @@ def shared_app(
     key = (of_all, context.vault.derive("sessions"))
     if key not in _BUILT:
         _BUILT[key] = create_app(settings, context)
-        _BUILT[key].jinja_env.bytecode_cache = FileSystemBytecodeCache(_compiled_templates())
+        keep_compiled_templates(_BUILT[key])
         api.install(_BUILT[key])
     app = _BUILT[key]
     guard = guard or AddressGuard(settings.allowed_networks)
@@ -51,14 +51,14 @@ def shared_app(
     return app
 
 
-def _compiled_templates() -> str:
-    """The folder that all processes share: each would compile all templates. Jinja does not see that a setting of its
+def keep_compiled_templates(app: Flask) -> None:
+    """In a folder that all processes share: each would compile all templates. Jinja does not see that a setting of its
     environment has changed, so the folder is named after the file with the settings and after Jinja's version."""
     made_by = Path(web.__file__).read_bytes() + version("jinja2").encode()
     name = f"pbxhub-templates-{os.getuid()}-{hashlib.sha256(made_by).hexdigest()[:12]}"
     folder = Path(tempfile.gettempdir()) / name  # the checkout may be read-only
     folder.mkdir(mode=0o700, exist_ok=True)
-    return str(folder)
+    app.jinja_env.bytecode_cache = FileSystemBytecodeCache(str(folder))
 
 
 def _begin_anew(programs: Flask) -> None:

@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from flask import Flask
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -32,6 +34,7 @@ from pbxhub.web import create_app
 from pbxhub.wsgi.current import now
 from tests.support import shop
 from tests.support.outbox_world import KEPT, context_of
+from tests.support.shared_app import keep_compiled_templates
 
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
           "--disable-component-update", "--disable-sync")  # fmt: skip
@@ -60,17 +63,28 @@ def serving(
     of the public address; then with the API."""
     url = f"http://localhost{path}"
     settings = with_key(read_settings({"PBXHUB_DATA_DIR": str(folder), "PBXHUB_PUBLIC_URL": url}))
+    (folder / "pbxhub.sqlite3").write_bytes(_migrated())
     database = open_database(settings.database_url)
-    migrate(database)
     vault = Vault(settings.secret_key)
     context = open_context(settings, database, vault)
     app = create_app(settings, context, lambda: AddressGuard(networks))
+    keep_compiled_templates(app)
     if path:
         install_api(app)
     listening_on = socket.create_server(("127.0.0.1", 0))
     with closing(database), http_server.serving(app, listening_on, threads=6, name="site"):
         project = fill(app, database)
         yield Site(f"http://127.0.0.1:{listening_on.getsockname()[1]}", app, context, settings, project)
+
+
+@cache
+def _migrated() -> bytes:
+    """A database file with its tables, made once for all sites of a process."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "pbxhub.sqlite3"
+        with closing(open_database(f"sqlite:///{path}")) as database:
+            migrate(database)
+        return path.read_bytes()
 
 
 @contextmanager

@@ -15,10 +15,7 @@ _SHAPE = text(
     " (SELECT version_num FROM alembic_version)))"
 )
 _TABLES = text("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
-_END_OTHERS = text(
-    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-)
+_END_ALL = text("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = :name")
 _PAGES = text("SELECT sum(relpages) FROM pg_class WHERE relnamespace = 'public'::regnamespace")
 _COUNT_ANEW = text("SELECT setval(seqrelid::regclass, seqstart, false) FROM pg_sequence")
 _KEPT = "alembic_version"  # the only table with rows in a new database
@@ -26,8 +23,7 @@ _MOST_PAGES = 1500  # of 8 KB: indexes keep their size, and the planner would th
 
 
 class SpareDatabases:
-    """Those of one process, all copies of the template. Each test gets one under a new name: what an earlier test has
-    left running, a thread for example, does not find it."""
+    """Those of one process, all copies of the template."""
 
     def __init__(self, template: str) -> None:
         self._server, _, self._template = template.rpartition("/")
@@ -39,23 +35,35 @@ class SpareDatabases:
     @contextmanager
     def one(self) -> Iterator[str]:
         """URL of a database as new: without rows, ids begin at 1."""
-        name = f"test_{uuid4().hex}"
-        with self._admin.connect() as admin:
-            if self._idle:
-                admin.execute(text(f"ALTER DATABASE {self._idle.pop()} RENAME TO {name}"))
-            else:  # copied as files: through the log, as PostgreSQL does it otherwise, it takes twice as much CPU
-                admin.execute(text(f"CREATE DATABASE {name} TEMPLATE {self._template} STRATEGY FILE_COPY"))
+        name = self._idle.pop() if self._idle else self._made()
         yield f"{self._server}/{name}"
-        if self._emptied(name):
-            self._idle.append(name)
+        spare = self._taken_back(name)
+        if self._emptied(spare):
+            self._idle.append(spare)
         else:
             with self._admin.connect() as admin:
-                admin.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+                admin.execute(text(f"DROP DATABASE {spare} WITH (FORCE)"))
+
+    def _made(self) -> str:
+        """Copied as files: through the log, as PostgreSQL does it otherwise, it takes twice as much CPU."""
+        name = f"test_{uuid4().hex}"
+        with self._admin.connect() as admin:
+            admin.execute(text(f"CREATE DATABASE {name} TEMPLATE {self._template} STRATEGY FILE_COPY"))
+        return name
+
+    def _taken_back(self, name: str) -> str:
+        """Its new name. Threads that a test has left, and that connect again, do not find it, nor the next test."""
+        spare = f"test_{uuid4().hex}"
+        with self._admin.connect() as admin:
+            admin.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+            admin.execute(_END_ALL, {"name": name})
+            admin.execute(text(f"ALTER DATABASE {name} RENAME TO {spare}"))
+            admin.execute(text(f"ALTER DATABASE {spare} ALLOW_CONNECTIONS true"))
+        return spare
 
     def _emptied(self, name: str) -> bool:
         """False: the test has changed more than rows, or wrote very many."""
         with self._connected(name) as connection:
-            connection.execute(_END_OTHERS)
             if connection.scalar(_SHAPE) != self._shape:
                 return False
             tables = [f'"{table}"' for table in connection.scalars(_TABLES) if table != _KEPT]
