@@ -104,6 +104,11 @@ def test_a_talk_lasts_until_a_transfer_by_a_feature_code_is_dialled() -> None:
         (9.0, "released", CALLING, ""),
     ]  # fmt: skip
     assert asyncio.run(judge((CALLING, "2001"), seen)).talk == pytest.approx(2.5)
+    seen = [
+        (1.0, "placed", "2001", "8900"), (1.1, "rings", "8900", ""), (1.2, "answered", "8900", ""),
+        (2.0, "blind", "2001", "2002"), (3.7, "released", "2001", ""), (9.0, "left", "8900", ""),
+    ]  # fmt: skip
+    assert asyncio.run(judge(("2001", "8900"), seen)).talk == pytest.approx(2.5)
 
 
 def test_a_colleague_who_gives_up_dialling_has_not_ended_the_call_of_another() -> None:

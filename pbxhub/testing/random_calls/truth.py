@@ -94,16 +94,9 @@ class _Incoming:
         self.lines.append(Line("incoming.after", (answered,)))
         talk = None
         if self.party is not None:  # a talk of half a second may be too short to be heard: it lasted until its pickup
-            talk = max(caller.voice.heard_until, self.party.time, self._sent_on()) - self.picked_up
+            ends = (caller.voice.heard_until, self.party.time, *_sent_on(self.log, self.party.time))
+            talk = max(ends) - self.picked_up
         return Call("incoming", tuple(self.lines), talk, self._hung_up_by(id(caller)))
-
-    def _sent_on(self) -> float:
-        """When the PBX released whoever transferred the caller last: while they dialled a feature code, the caller was
-        on hold. 0.0 when nobody did."""
-        assert self.party is not None
-        moved = any(seen.what == "blind" and seen.who == self.party.who for seen in self._after_pickup())
-        ends = (seen.time for seen in self.log if seen.what == "released" and seen.leg == self.party.leg)
-        return next(ends, 0.0) if moved else 0.0
 
     def _see(self, moment: Moment) -> None:
         if moment.what == "placed" and moment.who == self.cell.number("c"):
@@ -202,10 +195,19 @@ def _outgoing(cell: Cell, log: Sequence[Moment], first: Moment) -> Call:
     if answered is not None:
         lines.append(Line("outgoing.pickup", (number,)))
         ear = next(leg for leg in cell.legs if id(leg) == answered.leg)
-        talk = max(0.0, ear.voice.heard_until - answered.time)
+        talk = max(answered.time, ear.voice.heard_until, *_sent_on(log, answered.time)) - answered.time
     outcomes = {seen.leg: _outcome(seen) for seen in outside if seen.what in ("refused", "stopped")}
     lines.append(Line("outgoing.after", ("ANSWERED" if answered else _disposition(outcomes),)))
     return Call("outgoing", tuple(lines), talk, _outgoing_hung_up_by(log, answered))
+
+
+def _sent_on(log: Sequence[Moment], since: float) -> Iterator[float]:
+    """When the PBX released whoever transferred the other side: while they dialled a feature code, it was on hold."""
+    for move in (seen for seen in log if seen.what == "blind" and seen.time > since):
+        ends = (seen for seen in log if seen.what in ("left", "released") and seen.who == move.who)
+        end = next((seen for seen in ends if seen.time >= move.time), None)
+        if end is not None and end.what == "released":
+            yield end.time
 
 
 def _outgoing_hung_up_by(log: Sequence[Moment], answered: Moment | None) -> str:
