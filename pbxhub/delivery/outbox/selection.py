@@ -71,8 +71,8 @@ class Selection:
             found.append(one_of(Delivery.call_id, calls))
         if self.ids:
             found.append(one_of(Delivery.id, self.ids))
-        if self.webhook_id is not None:  # the index of the unchecked has the webhook and the reason
-            found.append((unindexed(Delivery.webhook_id) if self.unchecked else Delivery.webhook_id) == self.webhook_id)
+        if self.webhook_id is not None:
+            found.append(Delivery.webhook_id == self.webhook_id)
         if self.outcome:
             by_reason = self.outcome != "ok" and not (self.unchecked and self.webhook_id)
             found += [Delivery.outcome == self.outcome, *(_HAS_REASON if by_reason else ())]
