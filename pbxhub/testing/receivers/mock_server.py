@@ -217,6 +217,8 @@ def _is_at(request: MockRequest, path: Path) -> bool:
 
 
 def _listen(port: int) -> socket.socket:
+    if port not in range(65536):
+        raise PortOccupiedError(f"{port} is not a port: give 1 to 65535, or 0 for a free one")
     try:
         return socket.create_server(("127.0.0.1", port), backlog=512)
     except OSError as error:
@@ -225,8 +227,6 @@ def _listen(port: int) -> socket.socket:
                 f"port {port} is used by another program: stop it, or take a free port with mock_server()"
             ) from None
         raise PortOccupiedError(f"cannot listen on port {port}: {error.strerror}") from None
-    except OverflowError:
-        raise PortOccupiedError(f"{port} is not a port: give 1 to 65535, or 0 for a free one") from None
 
 
 def _shut(connection: socket.socket, close: bool = True) -> None:
