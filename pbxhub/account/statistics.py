@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import (
@@ -13,21 +12,20 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     ScalarSelect,
+    Select,
     String,
     Subquery,
     Uuid,
     cast,
-    column,
     func,
     literal_column,
     select,
     type_coerce,
     union_all,
-    values,
 )
 from sqlalchemy.orm import Session
 
-from pbxhub.store.columns import unindexed
+from pbxhub.store.columns import each_of, unindexed
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, LANES, Delivery
 from pbxhub.store.history import IS_OVER, RESULT, Call
 from pbxhub.store.ids import first_id_at
@@ -127,7 +125,7 @@ def _states_by_hour(
 
     mine = _of(project_id, webhook_id)
     failed, cancelled = ((*_not_delivered(project_id, webhook_id), Delivery.state == s) for s in (FAILED, CANCELLED))
-    counted = select(count(mine), count(failed), count(cancelled)).select_from(hours).order_by(hours.c.first)
+    counted = _of_each(hours, count(mine), count(failed), count(cancelled))
     found = _still_open(session, project_id, webhook_id, start)
     for states, (every, fails, cancels) in zip(found, session.execute(counted), strict=True):
         states[FAILED] = fails
@@ -163,18 +161,20 @@ def _answer_times(
     )
     joined = select(func.aggregate_strings(cast(newest.c.duration_ms, String), " ")).scalar_subquery()
     found = []
-    for bar, (text,) in zip(
-        bars, session.execute(select(joined).select_from(hours).order_by(hours.c.first)), strict=True
-    ):
+    for bar, (text,) in zip(bars, session.execute(_of_each(hours, joined)), strict=True):
         times = [int(each) for each in (text or "").split()]
         found += [(each, max(1, bar.total / len(times))) for each in times]
     return sorted(found)
 
 
 def _hours(start: datetime, count: int) -> CTE:
-    """The first id of each hour, and of the next one."""
-    ends = [first_id_at(start + timedelta(hours=hour)) for hour in range(count + 1)]
-    return values(column("first", Uuid), column("until", Uuid), name="hours").data([*pairwise(ends)]).cte()
+    """The first id of each hour and of the next one; one row more, the last, which has no next one."""
+    ends = each_of([first_id_at(start + timedelta(hours=hour)) for hour in range(count + 1)], Uuid()).c.value
+    return select(ends.label("first"), func.lead(ends).over(order_by=ends).label("until")).cte("hours")
+
+
+def _of_each(hours: CTE, *what: ScalarSelect[Any]) -> Select[Any]:
+    return select(*what).select_from(hours).where(hours.c.until.is_not(None)).order_by(hours.c.first)
 
 
 def _within(hours: CTE) -> Conditions:

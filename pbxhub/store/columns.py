@@ -6,7 +6,19 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 import orjson
-from sqlalchemy import JSON, BigInteger, Boolean, ColumnElement, DateTime, Dialect, Text, Uuid, bindparam
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    FromClause,
+    Text,
+    Uuid,
+    bindparam,
+    column,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -160,3 +172,24 @@ def one_of(column: Any, values: Collection[Any] | str) -> ColumnElement[bool]:
     """The condition that the column is one of the values, however many; or of those bound later under that name."""
     kind = ListOf(column.type)
     return _OneOf(column, bindparam(values, type_=kind) if isinstance(values, str) else bindparam(None, values, kind))
+
+
+class _EachOf(FunctionElement[Any]):
+    name = "each_of"
+    inherit_cache = True
+
+
+@compiles(_EachOf, "postgresql")
+def _each_of_array(element: _EachOf, compiler: Any, **options: Any) -> str:
+    return f"unnest({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_EachOf)
+def _each_of_json(element: _EachOf, compiler: Any, **options: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **options)})"
+
+
+def each_of(values: Collection[Any], kind: TypeEngine[Any]) -> FromClause:
+    """A table of the values, in its only column, "value". Unlike VALUES it is compiled once, whatever is in it."""
+    rows = _EachOf(bindparam(None, values, ListOf(kind))).table_valued(column("value", kind))
+    return rows.alias("value")  # PostgreSQL names the column of a function like its alias
