@@ -38,14 +38,22 @@ def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
 
 
 def _dialplan_ended(live: LiveCalls, call: TrackedCall, message: HangupRequest) -> bool:
-    """Whether the dialplan has ended the call. chan_iax2 asks for the hangup of its channel then, too, in the same
-    words as when the caller hangs up. In a menu without an extension h nobody can tell the two apart."""
-    if message.exten == "h":
+    """Whether the dialplan has ended the call, or an employee by a feature code. chan_iax2 asks for the hangup of its
+    channel then, too, in the same words as when the caller hangs up. In a menu without an extension h nobody can tell
+    the two apart."""
+    if message.exten == "h" or _ended_by_code(call, message):
         return True
     if any(not leg.status and not leg.ended for leg in call.legs()) or talkers(live, call, call.first):
         return False
     last = max((leg.ended for leg in call.legs()), default=0.0)
     return not message.up or message.time - last < _AT_ONCE
+
+
+def _ended_by_code(call: TrackedCall, message: HangupRequest) -> bool:
+    """Whether the caller has left the bridge after an employee pressed a key of a feature code. A caller who hangs up
+    leaves it afterwards."""
+    pressed = max((channel.pressed for channel in call.channels.values()), default=0.0)
+    return not call.channels[message.uniqueid].bridge and message.time - pressed < _LONGEST_CODE
 
 
 def _of_outgoing(live: LiveCalls, call: TrackedCall, channel: Channel) -> str:
