@@ -36,13 +36,14 @@ class CallsBegunInAGap:
         unknown = tracker.unknown(live.channels)
         if self._cel.source is None or not unknown:
             return []
+        await self.close()
         begun: dict[CelCall, CelCall] = {}
         self._reading = asyncio.create_task(self._read(live, unknown, begun, now))
         await asyncio.wait({self._reading}, timeout=_AT_MOST)  # one reading of a table far away may take longer
         return [report for call in begun.values() for report in self._continue(call, tracker)]
 
     async def close(self) -> None:
-        """Ends a reading that takes longer."""
+        """Ends a reading that has taken longer."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait({self._reading})
