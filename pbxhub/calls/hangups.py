@@ -26,7 +26,8 @@ def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
     channel = call.channels[message.uniqueid]
     if channel.plumbing or channel.left or (message.refused and not call.answered and not channel.leg):
         return
-    if channel.uniqueid == call.first and channel.name.startswith("IAX2/") and _dialplan_ended(live, call, message):
+    goes_on = channel.uniqueid == call.first or channel.answered > 0.0
+    if goes_on and channel.name.startswith("IAX2/") and _dialplan_ended(live, call, message):
         return
     if call.direction == "outgoing":
         call.hangup_by = _of_outgoing(live, call, channel)
@@ -43,16 +44,18 @@ def _dialplan_ended(live: LiveCalls, call: TrackedCall, message: HangupRequest) 
     the two apart."""
     if message.exten == "h" or _ended_by_code(call, message):
         return True
-    if any(not leg.status and not leg.ended for leg in call.legs()) or talkers(live, call, call.first):
+    if any(not leg.status and not leg.ended for leg in call.legs()) or talkers(live, call, message.uniqueid):
         return False
-    last = max((leg.ended for leg in call.legs()), default=0.0)
+    others = (channel.ended for channel in call.channels.values() if channel.uniqueid != message.uniqueid)
+    last = max(others, default=0.0)
     return not message.up or message.time - last < _AT_ONCE
 
 
 def _ended_by_code(call: TrackedCall, message: HangupRequest) -> bool:
-    """Whether the caller has left the bridge after an employee pressed a key of a feature code. A caller who hangs up
-    leaves it afterwards."""
-    pressed = max((channel.pressed for channel in call.channels.values()), default=0.0)
+    """Whether the outside party has left the bridge after an employee pressed a key of a feature code. If it hangs up
+    itself, it leaves the bridge afterwards."""
+    here = (channel for channel in call.channels.values() if not channel.left and not channel.ended)
+    pressed = max((channel.pressed for channel in here), default=0.0)
     return not call.channels[message.uniqueid].bridge and message.time - pressed < _LONGEST_CODE
 
 
