@@ -46,9 +46,10 @@ def _dialplan_ended(live: LiveCalls, call: TrackedCall, message: HangupRequest) 
         return True
     if any(not leg.status and not leg.ended for leg in call.legs()) or talkers(live, call, message.uniqueid):
         return False
-    others = (channel.ended for channel in call.channels.values() if channel.uniqueid != message.uniqueid)
-    last = max(others, default=0.0)
-    return not message.up or message.time - last < _AT_ONCE
+    others = [channel for channel in call.channels.values() if channel.uniqueid != message.uniqueid]
+    stopping = any(other.status not in ("", "ANSWER") and not other.ended for other in others)
+    last = max((other.ended for other in others), default=0.0)
+    return stopping or not message.up or message.time - last < _AT_ONCE
 
 
 def _ended_by_code(call: TrackedCall, message: HangupRequest) -> bool:
