@@ -45,13 +45,13 @@ def run_all(demo: bool) -> None:
     from pbxhub.demo.demo_project import retire_demo
 
     hub = open_hub(migrating=True)
-    with ExitStack() as stack:
+    with _only_listener(hub), ExitStack() as stack:  # first: a second hub changes nothing of what the first one does
         if demo:
             hub = _with_demo(hub, stack)
         else:
             with hub.context.database.write() as session:
                 retire_demo(session)
-        _run_until_stopped(hub, [_only_listener, _pages, working, _answering_if_free, listening])
+        _run_until_stopped(hub, [_pages, working, _answering_if_free, listening])
 
 
 def run_pages() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from pbxhub.calls.ami_events import DialEnd, ParkedCall, Status
 from pbxhub.calls.ami_parser import parse
+from pbxhub.calls.cel_rows import read_row
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS, IncomingContexts
 from pbxhub.calls.replay import replay
 from pbxhub.calls.tracker import Tracker
@@ -210,6 +211,7 @@ def test_employees_that_are_added_while_the_hub_runs_are_named() -> None:
 def test_a_hidden_number_is_empty(shown: str) -> None:
     ((_, _, values),) = stages_of(event("Newchannel", **{**NEW, "CallerIDNum": shown}))
     assert "caller" not in values
+    assert read_row({"cidnum": shown}).cidnum == "", "nor does CEL give it another one"
 
 
 def test_a_name_that_begins_like_a_hidden_number_is_none() -> None:

@@ -7,11 +7,17 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from click import ClickException
+from sqlalchemy import select
 
 from pbxhub.ami.publisher import Publisher
 from pbxhub.ami.unwritten_stages import keep_unwritten, unwritten_file, write_unwritten
 from pbxhub.delivery.call_rows import Reports
 from pbxhub.delivery.outbox import publish
+from pbxhub.demo.demo_project import Endpoints, prepare_demo
+from pbxhub.opening import open_hub
+from pbxhub.running import run_all
+from pbxhub.store.accounts import Pbx
 from pbxhub.store.clock import utc_now
 from pbxhub.store.listeners import LeaseTokens
 from pbxhub.store.only_listener import OtherListenerError, only_listener
@@ -112,6 +118,23 @@ def test_on_sqlite_a_second_listener_is_refused_and_takes_over_after_a_kill(tmp_
     third = Program(command, tmp_path / f"log-{uuid4().hex}", environ=settings)
     assert third.running, third.last_lines()
     third.stop()
+
+
+@pytest.mark.parametrize("demo", [True, False])
+def test_a_second_hub_is_refused_before_it_adds_or_retires_the_demo(
+    demo: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PBXHUB_DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("PBXHUB_DATABASE_URL", raising=False)
+    first = open_hub(migrating=True).context
+    with first.database.write() as session:
+        if not demo:
+            prepare_demo(session, first.vault, Endpoints(5038, "hub", "secret", "http://127.0.0.1:9"), utc_now())
+    with only_listener(first.database), pytest.raises(ClickException, match="another process already listens"):
+        run_all(demo)
+    with first.database.read() as session:
+        assert [pbx.enabled for pbx in session.scalars(select(Pbx))] == ([] if demo else [True])
+    first.database.close()
 
 
 def test_the_lock_is_for_sqlite_alone(database: Database) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
-from pbxhub.calls.ami_headers import YEAR_2100, clean
+from pbxhub.calls.ami_headers import YEAR_2100, clean, unless_hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,8 @@ _COLUMNS = tuple(field.name for field in fields(CelRow))
 
 
 def read_row(columns: Mapping[str, object]) -> CelRow:
-    """Reads a row of the database; missing columns are empty. eventextra is not shortened, because it is JSON."""
+    """Reads a row of the database; missing columns are empty, and so is a hidden number. eventextra is not shortened,
+    because it is JSON."""
     texts = {name: "" if columns.get(name) is None else str(columns[name]) for name in _COLUMNS}
-    return CelRow(**{name: text if name == "eventextra" else clean(text) for name, text in texts.items()})
+    row = {name: text if name == "eventextra" else clean(text) for name, text in texts.items()}
+    return CelRow(**{**row, "cidnum": unless_hidden(row["cidnum"])})
