@@ -1,4 +1,4 @@
-"""The dialplan contexts in which calls from outside arrive; they must be set for each PBX."""
+"""The dialplan contexts in which calls from outside arrive: the usual ones, or those that were set for a PBX."""
 
 import re
 from collections.abc import Collection

@@ -4,10 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pbxhub.json_depth import read_any_json
 from pbxhub.translatable import say
 from pbxhub.webhooks.conditions import as_text
-from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
+from pbxhub.webhooks.paths_in_json import MISSING, json_or_missing, parse_path, walk
 from pbxhub.webhooks.spec import BodyCheck, FieldError, Success
 
 MOST_STATUSES = 50
@@ -69,7 +68,7 @@ def _body_problem(check: BodyCheck, body: bytes) -> str:
     if check.kind == "text_contains":
         found = check.value in body.decode("utf-8", "replace")
         return "" if found else say("the body does not contain %(value)s", value=repr(check.value))
-    data = read_json(body)
+    data = json_or_missing(body)
     if data is MISSING:
         return say("the body is not JSON")
     value = walk(data, parse_path(check.path) or ())
@@ -80,20 +79,11 @@ def _body_problem(check: BodyCheck, body: bytes) -> str:
     return ""
 
 
-def read_json(body: bytes) -> Any:
-    """The body as JSON; MISSING when it is not JSON or nested too deep. Never raises, because a receiver may answer
-    anything. json_reader reads what programs send to the hub."""
-    try:
-        return read_any_json(body)
-    except ValueError:
-        return MISSING
-
-
 def _same(value: Any, text: str) -> bool:
     """Compares a value with the rule's text, as a text or as JSON: 0, true, null, {"a":1}."""
     if isinstance(value, str):
         return value == text
-    wanted = read_json(text.encode())
+    wanted = json_or_missing(text.encode())
     kinds_agree = type(wanted) is type(value) or {type(wanted), type(value)} == {int, float}
     return wanted is not MISSING and kinds_agree and bool(wanted == value)
 

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pbxhub.translatable import say
-from pbxhub.webhooks.answer_verdict import read_json
 from pbxhub.webhooks.ga4 import (
     LONGEST_NAME,
     LONGEST_PROPERTY_VALUE,
@@ -24,7 +23,7 @@ from pbxhub.webhooks.ga4 import (
     name_notes,
     property_notes,
 )
-from pbxhub.webhooks.paths_in_json import MISSING
+from pbxhub.webhooks.paths_in_json import MISSING, json_or_missing
 from pbxhub.webhooks.rendered_request import Request
 from pbxhub.webhooks.spec_json import FieldError, join
 
@@ -39,7 +38,7 @@ def lint_request(request: Request, now: datetime) -> list[FieldError]:
     """What GA4 would silently drop from this request. Empty for every other URL."""
     if not is_ga4(request.url):
         return []
-    body = read_json(request.body)
+    body = json_or_missing(request.body)
     if not isinstance(body, dict):
         return [
             FieldError(
@@ -56,7 +55,7 @@ def twin(request: Request) -> Request:
 
 def twin_messages(body: bytes) -> list[str] | None:
     """The errors in the validation server's answer; None when it is not such an answer."""
-    answer = read_json(body)
+    answer = json_or_missing(body)
     messages = answer.get("validationMessages") if isinstance(answer, dict) else None
     if not isinstance(messages, list):
         return None

@@ -1,7 +1,9 @@
-"""Paths like `a.b[0].c` into JSON."""
+"""The JSON of a receiver's answer, and paths like `a.b[0].c` into it."""
 
 import re
 from typing import Any
+
+from pbxhub.json_depth import read_any_json
 
 _STEP = re.compile(r"(?:^|\.)([^\s.\[\]<>|:]+)|\[(\d{1,9})\]")
 Path = tuple[str | int, ...]
@@ -31,3 +33,12 @@ def walk(data: Any, path: Path) -> Any:
         else:
             return MISSING
     return data
+
+
+def json_or_missing(body: bytes) -> Any:
+    """The body as JSON; MISSING when it is not JSON or nested too deep. Never raises, because a receiver may answer
+    anything. json_reader reads what programs send to the hub."""
+    try:
+        return read_any_json(body)
+    except ValueError:
+        return MISSING

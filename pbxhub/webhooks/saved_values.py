@@ -12,8 +12,7 @@ from defusedxml import DefusedXmlException
 from pbxhub.calls.stages import JSON, Value
 from pbxhub.storable import storable
 from pbxhub.translatable import say
-from pbxhub.webhooks.answer_verdict import read_json
-from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
+from pbxhub.webhooks.paths_in_json import MISSING, json_or_missing, parse_path, walk
 from pbxhub.webhooks.spec import AnswerSpec, FieldError, Saved
 
 MOST_SAVED = 50
@@ -34,7 +33,7 @@ def read_answer(answer: AnswerSpec, body: bytes) -> Read:
     """The values that a webhook saves from an answer. Never raises, whatever the body contains."""
     if not answer.save:
         return Read({}, "")
-    document = read_json(body) if answer.format == "json" else _read_xml(body)
+    document = json_or_missing(body) if answer.format == "json" else _read_xml(body)
     find = _in_json if answer.format == "json" else _in_xml
     found = {item.name: MISSING if document is MISSING else find(document, item.path) for item in answer.save}
     values = {name: storable(value) for name, value in found.items() if value is not MISSING}
@@ -127,7 +126,7 @@ _STATUS_TYPES = {1: "Informational", 2: "Success", 3: "Redirection", 4: "Client 
 
 def chain_values(answered: Answered) -> dict[str, Value]:
     """The parameters about this answer for the next webhook of the chain and for the dialplan."""
-    document = read_json(answered.body)
+    document = json_or_missing(answered.body)
     return {
         "webhook.status": answered.status,
         "webhook.json": None if document is MISSING else storable(document),

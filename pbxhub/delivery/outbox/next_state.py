@@ -8,8 +8,7 @@ from pbxhub.delivery.read_answer import Reading
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import FILE_NOT_READY, LOST, NOT_SENT_YET, TOKEN_EXPIRED, may_pass
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING
-from pbxhub.webhooks.answer_verdict import read_json
-from pbxhub.webhooks.paths_in_json import walk
+from pbxhub.webhooks.paths_in_json import json_or_missing, walk
 from pbxhub.webhooks.retry import next_delay
 
 _WAITS = {FILE_NOT_READY: (timedelta(seconds=2), timedelta(minutes=1))}
@@ -57,5 +56,5 @@ def _wait(text: str, now: datetime) -> float | None:
 
 
 def _wait_in_body(body: bytes) -> float | None:
-    seconds = walk(read_json(body), ("parameters", "retry_after"))
+    seconds = walk(json_or_missing(body), ("parameters", "retry_after"))
     return float(seconds) if type(seconds) is int and 0 <= seconds < 1_000_000_000 else None
