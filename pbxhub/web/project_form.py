@@ -97,8 +97,11 @@ def _zones() -> list[SelectChoice]:
     now, territories = get_global("zone_aliases"), get_global("zone_territories")
     choices = []
     for zone in time_zones():
-        known = {"data-now": now.get(zone), "data-country": territories.get(now.get(zone, zone))}
-        choices.append(SelectChoice(zone, render_kw={name: value for name, value in known.items() if value}))
+        named = now.get(zone, zone)
+        chosen = {"data-now": named} if named != zone and named in time_zones() else {}
+        if (country := territories.get(named)) in countries():
+            chosen["data-country"] = country
+        choices.append(SelectChoice(zone, render_kw=chosen))
     return choices
 
 

@@ -1,5 +1,6 @@
 """A user reads on in a list, takes failures off it by mistake, and comes back to where they were."""
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.site import Site
@@ -30,9 +31,16 @@ def test_all_that_match_are_checked_after_a_question_and_can_be_put_back(site: S
     expect(anna.locator(".nav-entry .count")).to_have_text(before or "")
 
 
-def test_the_setup_begins_in_the_time_zone_of_the_browser(anna: Page, site: Site) -> None:
-    page = anna.context.browser.new_context(timezone_id="America/Toronto").new_page()  # type: ignore[union-attr]
+@pytest.mark.parametrize(
+    ("here", "zone", "country"),
+    [("America/Toronto", "America/Toronto", "CA"), ("Europe/Kiev", "Europe/Kyiv", "UA"), ("UTC", "UTC", "")],
+)
+def test_the_setup_begins_in_the_time_zone_of_the_browser_and_in_its_country(
+    anna: Page, site: Site, here: str, zone: str, country: str
+) -> None:
+    page = anna.context.browser.new_context(timezone_id=here).new_page()  # type: ignore[union-attr]
     page.context.add_cookies(anna.context.cookies())  # type: ignore[arg-type]
     page.goto(f"{site.url}/projects/new")
-    expect(page.get_by_label("Time zone")).to_have_value("America/Toronto")
+    expect(page.get_by_label("Time zone")).to_have_value(zone)
+    expect(page.get_by_label("Country")).to_have_value(country)
     page.context.close()
