@@ -125,9 +125,7 @@ def _hung_up(channels: CelChannels, row: CelRow) -> Iterator[Message]:
 def _given_up(channels: CelChannels, row: CelRow, linkedid: str, source: str | None) -> Iterator[Message]:
     """A leg that has hung up, but not by itself, while it rang: its cause is that of whoever gave up, 17 or 34 after a
     trunk or a colleague who was dialled before. chan_sip names no source of a hangup when a leg refuses: the caller's
-    own hangup at that moment tells, unless the Dial had ended by then. One that was answered has had its DialEnd."""
-    if linkedid in channels.refused and linkedid not in channels.queues:
-        return
+    own hangup at that moment tells. One that was answered has had its DialEnd."""
     if source != row.uniqueid and abs(channels.left.get(linkedid, 0.0) - row.time) < _TOGETHER:
         yield DialEnd(row.time, linkedid, linkedid, channels.channel(row.uniqueid), "CANCEL", "")
 

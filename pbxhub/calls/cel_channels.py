@@ -10,7 +10,6 @@ from pbxhub.calls.incoming_contexts import IncomingContexts
 from pbxhub.calls.phone_numbers import dialled_number
 
 _ORIGINATED = "AppDial2"
-_REFUSED = ("BUSY", "CONGESTION", "CHANUNAVAIL")
 _NUMBER = re.compile(r"[+*#]?\d{2,}")
 
 
@@ -42,7 +41,6 @@ class CelChannels:
         self.rung: set[str] = set()
         self.sent_on: dict[str, str] = {}
         self.queues: dict[str, str] = {}
-        self.refused: set[str] = set()  # linkedids of whose first channel the last Dial found nobody ready
         self.left: dict[str, float] = {}  # when the first channel of a linkedid hung up, if it did so by itself
         for row in rows:
             self._look_ahead(row)
@@ -55,8 +53,6 @@ class CelChannels:
             self.numbers[row.uniqueid] = row.cidnum
         if row.eventtype == "HANGUP":
             self.causes[row.uniqueid] = whole(row.extra.get("hangupcause", ""))
-            if row.uniqueid == row.linkedid and row.extra.get("dialstatus") in _REFUSED:
-                self.refused.add(row.linkedid)
             if row.uniqueid == row.linkedid and row.extra.get("hangupsource") == row.channame:
                 self.left[row.linkedid] = row.time
         if row.eventtype == "PARK_END":
