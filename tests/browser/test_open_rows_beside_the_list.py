@@ -54,7 +54,7 @@ def test_a_system_is_found_in_the_gallery_by_its_name(site: Site, anna: Page) ->
 
 
 def test_five_steps_lead_a_newcomer_and_are_ticked_by_facts(empty: Site, open_page: Callable[..., Page]) -> None:
-    page = open_page()
+    page = open_page(timezone_id="Europe/Kyiv")  # where a country is chosen
     page.goto(first_setup(empty.settings, empty.database, now()).link.replace("http://localhost", empty.url))
     page.get_by_label("E-mail").fill("anna@example.com")
     page.get_by_label("Password").fill("correct horse battery")
