@@ -51,11 +51,11 @@ class Idle:
 
 def measure(subject: Subject, url: str, number: int, seconds: float) -> Idle:
     time.sleep(_SETTLE)
-    before = cpu_seconds(subject.pids()), cpu_seconds(subject.server()), *statements_since(url, reset=True)
+    before = cpu_seconds(subject.pids()), cpu_seconds(subject.server), *statements_since(url, reset=True)
     begun = time.monotonic()
     time.sleep(seconds)
     lasted = time.monotonic() - begun
-    after = cpu_seconds(subject.pids()), cpu_seconds(subject.server()), *statements_since(url)
+    after = cpu_seconds(subject.pids()), cpu_seconds(subject.server), *statements_since(url)
     cpu, server, statements, control = ((now - old) / lasted for now, old in zip(after, before, strict=True))
     return Idle(subject.name, number, cpu * 100, server * 100, statements, control)
 

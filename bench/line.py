@@ -71,18 +71,26 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Somebody who turns events into requests. pids: his processes; server: those of his database, at this address."""
+    """Somebody who turns events into requests. pids: his processes; cluster: his PostgreSQL, if he has one."""
 
     name: str
     pids: Callable[[], Sequence[int]]
-    server: Callable[[], Sequence[int]] = lambda: ()
-    database: str = ""
+    cluster: Cluster | None = None
+
+    @property
+    def server(self) -> Sequence[int]:
+        """The processes of his PostgreSQL."""
+        return _family(self.cluster.pid) if self.cluster else ()
+
+    @property
+    def database(self) -> str:
+        return self.cluster.url("pbxhub") if self.cluster else ""
 
 
 def measure(subject: Subject, played: Pbxs, url: str, rate: float, seconds: float, timeout: float = 20.0) -> Figure:
     """Plays calls for so many seconds, and waits until every request has come."""
     arrivals(url)
-    cpu, server = cpu_seconds(subject.pids()), cpu_seconds(subject.server())
+    cpu, server = cpu_seconds(subject.pids()), cpu_seconds(subject.server)
     written = played.play(rate / len(STAGES), max(1, int(rate * seconds / len(STAGES))))
     there = _await_all(url, written, timeout, subject.name)
     begun, ended = min(written.values()), max(there.values())
@@ -91,7 +99,7 @@ def measure(subject: Subject, played: Pbxs, url: str, rate: float, seconds: floa
     return Figure(
         subject.name, len(played.addresses), int(rate), number / max(ended - begun, seconds), taken[number // 2],
         taken[min(number - 1, number * 99 // 100)], (cpu_seconds(subject.pids()) - cpu) / number * 1e6,
-        (cpu_seconds(subject.server()) - server) / number * 1e6, sum(map(_memory, subject.pids())) / 1e6,
+        (cpu_seconds(subject.server) - server) / number * 1e6, sum(map(_memory, subject.pids())) / 1e6,
     )  # fmt: skip
 
 
@@ -158,8 +166,7 @@ def hub(kind: str, played: Pbxs, url: str, settings: Mapping[str, str] | None = 
         for address in played.addresses:
             one.listen_to(address)
         yield Subject(
-            kind, lambda: [pid for root in one.pids for pid in _family(root)],
-            lambda: _family(server.pid) if server else (), database,
+            kind, lambda: [pid for root in one.pids for pid in _family(root)], server
         )  # fmt: skip
 
 
