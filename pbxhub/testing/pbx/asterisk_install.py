@@ -22,7 +22,6 @@ from pbxhub.paths import ASTERISK_CONF
 
 SUITES = {22: "sid", 20: "noble", 18: "jammy", 16: "bullseye"}
 _OF_UBUNTU = (20, 18)
-_UBUNTU = ""
 _UBUNTU_SCRIPT = "/usr/share/debootstrap/scripts/gutsy"  # for every Ubuntu since then
 _USUAL = (22, 16)  # what all tests on a real Asterisk run on
 _UNUSED = (
@@ -78,8 +77,7 @@ def asterisk(version: int) -> Installation:
     """The Asterisk of this major version, fetched first when it is not in the cache yet.
 
     The cache is .cache/asterisk of the checkout, or the folder named by ASTERISK_CACHE. Debian's mirror is the one that
-    apt of this machine uses, or ASTERISK_MIRROR; Ubuntu's is its own, or ASTERISK_UBUNTU_MIRROR. Raises
-    AsteriskMissingError.
+    apt of this machine uses, or ASTERISK_MIRROR; Ubuntu's is ASTERISK_UBUNTU_MIRROR. Raises AsteriskMissingError.
     """
     cache = cache_folder()
     ready = Installation(version, cache / str(version))
@@ -119,7 +117,7 @@ def _download(version: int, folder: Path) -> list[Path]:
     options = ["--download-only", "--variant=minbase", "--include=asterisk"]
     if version in _OF_UBUNTU:  # a Debian without the keys of Ubuntu would install what nobody has signed
         options += ["--components=main,universe", "--force-check-gpg"]
-        source = [os.environ.get("ASTERISK_UBUNTU_MIRROR", _UBUNTU), _UBUNTU_SCRIPT]
+        source = [_ubuntu_mirror(version), _UBUNTU_SCRIPT]
     else:
         source = [debian_mirror()]
     _run(f"Asterisk {version} cannot be downloaded", program, *options, SUITES[version], str(folder), *source)
@@ -141,6 +139,15 @@ def debian_mirror() -> str:
         "apt of this machine knows no Debian archive to take Asterisk from: run apt-get update on Debian, "
         "or set ASTERISK_MIRROR to the URI of a Debian mirror"
     )
+
+
+def _ubuntu_mirror(version: int) -> str:
+    named = os.environ.get("ASTERISK_UBUNTU_MIRROR")
+    if not named:
+        raise AsteriskMissingError(
+            f"Asterisk {version} is packaged by Ubuntu: set ASTERISK_UBUNTU_MIRROR to the URI of an Ubuntu mirror"
+        )
+    return named
 
 
 def _unpack(packages: list[Path], root: Path) -> None:
