@@ -1,10 +1,10 @@
 """How the rate grows with the number of processes that send, while neither the database nor a processor is the limit.
 
-python bench/workers.py [--workers 1,2,4] [--places 16] [--seconds 5]
+python bench/workers.py [--workers 1,2,4] [--places 6] [--seconds 8]
 
-Each `pbxhub work` has so few places (--places requests in flight) and each receiver takes so long (200 ms) that its most
-is known: 80 requests a second. One `pbxhub listen` that sends nothing itself hears 10 PBXs, whose calls are played at
-1.5 times what all workers together can send. Linear is the rate of the first row for each worker.
+Each `pbxhub work` has so few places (--places requests in flight), and each receiver takes so long (200 ms), that its
+most is known: 30 requests a second. One `pbxhub listen` that sends nothing itself hears 10 PBXs, whose calls are played
+at 1.5 times what all workers together can send. Linear is the rate of the first row for each worker.
 """
 
 import argparse
@@ -49,8 +49,8 @@ def rate_of(workers: int, places: int, seconds: float) -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=lambda text: [int(one) for one in text.split(",")], default=[1, 2, 4])
-    parser.add_argument("--places", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--places", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=8.0)
     asked = parser.parse_args()
     first = 0.0
     for workers in asked.workers:
