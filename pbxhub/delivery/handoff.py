@@ -1,8 +1,8 @@
 """New deliveries go to the worker of the same process, or on PostgreSQL to the sender of `pbxhub listen`, in the
 transaction that writes them.
 
-Without a hand-off: 1. publish commits; 2. a worker wakes; 3. the worker claims and commits; 4. the request
-leaves. With it, the claim is a part of step 1, and the requests leave right after its commit. It is the same claim
+Without a hand-off: 1. publish commits; 2. a worker wakes; 3. the worker claims and commits; 4. the request leaves.
+With it, the claim is a part of step 1, and the requests leave right after its commit. It is the same claim
 (outbox/claim.py), with its lock, limits, shares, order and leases, so the same holds when something fails:
 
 * The process is killed or frozen after the commit: the lease ends, and another worker sends the request.

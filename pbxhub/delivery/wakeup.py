@@ -90,7 +90,7 @@ class SqliteVersion:
         return self._version != before
 
     def has_due(self, within: float) -> bool:
-        """Whether a delivery is due, or will be within so many seconds, that no worker has claimed."""
+        """Whether a pending delivery is due, or the lease of a claimed one over, within so many seconds."""
         by = UtcDateTime().process_bind_param(utc_now() + timedelta(seconds=within), self._dialect)
         (due,) = self._connection.execute(_DUE_BY, {"by": by}).fetchone()
         return bool(due)

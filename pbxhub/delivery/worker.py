@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # needs an extra that not every hub has
 
 BATCH = 100
 GATHER = 0.002  # seconds between turns: a turn costs some ms, and 0.1 ms for each delivery in it
-GATHER_MORE = 0.01  # the same while nothing waits but answers for being recorded
+GATHER_MORE = 0.01  # the same while only answers wait, to be recorded
 _HANGS = 60.0  # seconds without a turn: the database is away, or the worker is stuck
 DATABASE_AWAY = 0.5  # seconds between two tries
 AWAY = (OperationalError, InterfaceError, PoolTimeoutError)  # not reachable, full, read-only, or locked for long
