@@ -107,5 +107,6 @@ def _zones() -> list[SelectChoice]:
 
 @cache
 def _countries(locale: str) -> list[SelectChoice]:
-    names = Locale.parse(locale).territories
+    """By name; in English where the language has none: Ukrainian has no name of Sark (CQ)."""
+    names = {**Locale.parse("en").territories, **Locale.parse(locale).territories}
     return [SelectChoice(code, names[code]) for code in sorted(countries(), key=lambda code: names[code])]

@@ -1,11 +1,17 @@
 """A user reads the pages in Ukrainian."""
 
 import gettext
+import html
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from flask import Flask
 
+from pbxhub.account.first_owner import first_setup
+from pbxhub.settings import Settings
+from pbxhub.store.clock import utc_now
+from pbxhub.store.session import Database
 from tests.support.catalogue import MO, texts, translated
 from tests.support.people import Browser, People
 
@@ -51,3 +57,15 @@ def test_the_language_is_the_browsers_until_the_user_chooses(
     visitor.get("/profile")
     visitor.post("/profile", {"name": "Anna", "language": "uk"})
     assert "Дзвінки" in visitor.get(f"/projects/{people.project}/calls").get_data(as_text=True)
+
+
+def test_a_page_is_the_same_in_the_other_language(
+    app: Flask, database: Database, settings: Settings, browser: Callable[[], Browser]
+) -> None:
+    """Also the first page of all, whose address has a token."""
+    visitor, link = browser(), urlsplit(first_setup(settings, database, utc_now()).link)
+    page = visitor.get(f"{link.path}?{link.query}").get_data(as_text=True)
+    [back] = re.findall(r'name="back" value="([^"]*)"', page)
+    answer = visitor.post("/language", {"language": "uk", "back": html.unescape(back)})
+    assert 'lang="uk"' in visitor.get(answer.location).get_data(as_text=True)
+    assert visitor.get(answer.location).status_code == 200
