@@ -69,3 +69,17 @@ def test_a_page_is_the_same_in_the_other_language(
     answer = visitor.post("/language", {"language": "uk", "back": html.unescape(back)})
     assert 'lang="uk"' in visitor.get(answer.location).get_data(as_text=True)
     assert visitor.get(answer.location).status_code == 200
+
+
+def test_every_page_of_a_project_opens_in_ukrainian(
+    app: Flask, people: People, signed_in: Callable[[str], Browser]
+) -> None:
+    operator = signed_in("operator")
+    paths = [
+        rule.rule.replace("<int:project_id>", str(people.project))
+        for rule in app.url_map.iter_rules()
+        if "GET" in (rule.methods or ()) and rule.arguments <= {"project_id"} and "/api/" not in rule.rule
+    ]
+    answers = {path: operator.get(path, headers={"Accept-Language": "uk"}).status_code for path in paths}
+    assert len(paths) > 40
+    assert {path: code for path, code in answers.items() if code >= 500} == {}
