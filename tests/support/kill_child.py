@@ -8,8 +8,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -27,6 +28,7 @@ from pbxhub.services import bound, guard
 from pbxhub.settings import read_settings
 from pbxhub.store.session import Database, open_database
 from pbxhub.vault import Vault
+from tests.support.simulation.planted_bugs import planted
 
 LISTENER = ("publish begun", "publish before commit", "publish after commit")
 WORKER = (
@@ -34,6 +36,11 @@ WORKER = (
     "record before commit", "record after commit",
 )  # fmt: skip
 WEB = ("write begun", "write before commit", "write after commit")
+HUB = (
+    "publish begun", "hand-off begun", "hand-off before commit", "before request", "after request",
+    "hand-off after commit", "after answer", "record before commit", "record after commit",
+)  # fmt: skip
+HEARD = "publish asked"  # before its transaction, which on SQLite nobody else may have meanwhile
 LEASE = timedelta(seconds=-9.4)  # with the deadline of 10 s: what a dead worker held is free after 0.6 s
 
 
@@ -98,6 +105,7 @@ def patch(steps: Steps) -> None:
 
     Database.write = stepping_write  # type: ignore[method-assign]
     worker_module.claim = begins("claim", worker_module.claim)  # type: ignore[attr-defined]
+    Worker.claim_new = begins("hand-off", Worker.claim_new)  # type: ignore[method-assign]
     reported_events.publish_other = begins("write", reported_events.publish_other)  # type: ignore[attr-defined]
     _patch_record(steps, begins)
     _patch_publish(steps, here)
@@ -130,6 +138,7 @@ def _patch_publish(steps: Steps, here: threading.local) -> None:
             yield session
 
     def stepping(*arguments: Any, **named: Any) -> Any:
+        steps.at(HEARD)
         here.publishing = True
         try:
             return publish(*arguments, **named)
@@ -170,16 +179,17 @@ def _patch_requests(steps: Steps) -> None:
     Worker._keep = stepping_keep  # type: ignore[method-assign]
 
 
-def main(role: str, variables: dict[str, str], line: Connection) -> None:
-    """The whole life of the process."""
+def main(role: str, variables: dict[str, str], bug: str, line: Connection) -> None:
+    """The whole life of the process. bug: one of the simulation's, or ""."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(open(os.devnull, "w")))  # noqa: SIM115
     steps = Steps(line)
-    patch(steps)
     settings = read_settings(variables)
     database = open_database(settings.database_url, direct_url=settings.database_direct_url)
-    with ROLES[role](OpenHub(settings, open_context(settings, database, Vault(settings.secret_key)))):
-        line.send(("ready", None))
-        steps.obey()
+    with planted(bug):
+        patch(steps)
+        with ROLES[role](OpenHub(settings, open_context(settings, database, Vault(settings.secret_key)))):
+            line.send(("ready", None))
+            steps.obey()
     sys.exit(0)
 
 
@@ -195,10 +205,22 @@ def working(hub: OpenHub) -> Iterator[None]:
 
 
 @contextmanager
+def handing_over(hub: OpenHub) -> Iterator[None]:
+    """What hears calls and sends what it publishes, with a shorter lease: `pbxhub run` without its pages on SQLite,
+    `pbxhub listen` on PostgreSQL."""
+    services.Worker = partial(Worker, lease=LEASE)  # type: ignore[attr-defined]
+    worker_module.STOP_WAIT = 1.0
+    with ExitStack() as stack:
+        stack.enter_context((services.working if hub.context.database.is_sqlite else services.sending_new)(hub))
+        stack.enter_context(services.listening(hub))
+        yield
+
+
+@contextmanager
 def serving_pages(hub: OpenHub) -> Iterator[None]:
     """The pages of `pbxhub web`, in one process."""
     with services.pages(hub, bound(hub.settings.bind, hub.settings.port)):
         yield
 
 
-ROLES = {"listener": services.listening, "worker": working, "web": serving_pages}
+ROLES = {"listener": services.listening, "hub": handing_over, "worker": working, "web": serving_pages}

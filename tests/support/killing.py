@@ -53,11 +53,11 @@ _processes.set_forkserver_preload(["pytest", "pbxhub.running", "pbxhub.api.resou
 class Child:
     """One process of the hub and the line over which it is told where to stand still."""
 
-    def __init__(self, role: str, variables: dict[str, str]) -> None:
+    def __init__(self, role: str, variables: dict[str, str], bug: str = "") -> None:
         self.role = role
         self.line, theirs = _processes.Pipe()
         self._process: ForkServerProcess = _processes.Process(
-            target=kill_child.main, args=(role, variables, theirs), daemon=True
+            target=kill_child.main, args=(role, variables, bug, theirs), daemon=True
         )
         self._process.start()
         theirs.close()
@@ -75,6 +75,10 @@ class Child:
     def arm(self, step: str) -> None:
         self.line.send(step)
         self._hear("armed")
+
+    def stands_within(self, seconds: float) -> bool:
+        """Whether it reaches the armed step by then."""
+        return self.line.poll(seconds)
 
     def stand(self, step: str) -> Any:
         """Waits until the process stands at the armed step; returns what it is about."""
@@ -138,12 +142,18 @@ class Kill:
 
 @dataclass
 class House:
-    """Everything that runs, and what must be in the database at the end."""
+    """Everything that runs, and what must be in the database at the end.
+
+    hands_over: whether those who listen send what they publish, and are killed over that.
+    bug: of the simulation's, in those who listen.
+    """
 
     database: Database
     url: str
     folder: Path
     cluster: Cluster | TwoNodes | None = None  # of a PostgreSQL server that may be killed; started while adopting()
+    hands_over: bool = False
+    bug: str = ""
     kills: list[Kill] = field(default_factory=list)
     expected: set[tuple[str, str, str]] = field(default_factory=set)
     arrived: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -182,6 +192,23 @@ class House:
         victim.arm(step)
         call = self._play()
         self._strike(victim, step, server)
+        wait_until(lambda: self._written(call), "the stages of a call are written")
+        if not server:
+            self.listeners[0] = self._listener()
+
+    def kill_hub(self, step: str, server: bool) -> None:
+        """One of the two that listen and send dies over what it publishes, before the other one may write any of it."""
+        wait_until(self.drained, "everything is delivered")
+        self.listeners.reverse()
+        victim, other = self.listeners
+        other.arm(kill_child.HEARD)
+        victim.arm(step)
+        call = self._play()
+        while not victim.stands_within(5.0):  # a worker of the other process was just choosing: nothing was handed over
+            call |= self._play()
+        self._strike(victim, step, server)
+        other.stand(kill_child.HEARD)
+        other.go()
         wait_until(lambda: self._written(call), "the stages of a call are written")
         if not server:
             self.listeners[0] = self._listener()
@@ -269,7 +296,7 @@ class House:
 
     def _listener(self) -> Child:
         looks = self.pbx.looks()
-        child = Child("listener", self.variables)
+        child = Child("hub" if self.hands_over else "listener", self.variables, self.bug)
         wait_until(lambda: self.pbx.looks() > looks, "a listener follows the PBX")
         return child
 
@@ -318,7 +345,7 @@ def rounds(house: House, steps: Sequence[tuple[str, bool]], number: int) -> None
     kinds = {**dict.fromkeys(kill_child.LISTENER, house.kill_listener), **dict.fromkeys(kill_child.WEB, house.kill_web)}
     for index in range(number):
         step, server = steps[index % len(steps)]
-        kinds.get(step, house.kill_worker)(step, server)
+        (house.kill_hub if house.hands_over else kinds.get(step, house.kill_worker))(step, server)
 
 
 def _started(cluster: Cluster | TwoNodes | None) -> bool:
