@@ -8,7 +8,7 @@ SHELL := /bin/bash
 # kept even where the environment says otherwise: every process of a test would compile the hub, every pytest its tests
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: design help install run test check lint format fast pythons docs bench bench-check chaos hosts pbx constraints migration packages clean
+.PHONY: design help install run test hub-tests outside-tests check lint format fast pythons docs bench bench-check chaos hosts pbx constraints migration packages clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -20,16 +20,28 @@ run: $(READY) ## start the hub with a demo project: no Asterisk needed
 
 # real processes, browsers and phones on a busy machine: what failed is tried once more, by itself
 define part
-@TIMEFORMAT='== $(1): %0lR'; time { $(BIN)/pytest -q $(2) -m "$(1)" $(PYTEST) || $(BIN)/pytest -q -m "$(1)" --lf $(PYTEST); }
+TIMEFORMAT='== $(2): %0lR (CPU %0U + %0S s)'; time { $(1) $(3) -m "$(2)" $(PYTEST) || $(1) -m "$(2)" --lf $(PYTEST); }
 endef
+# parts run at the same time: each remembers for itself what failed
+HUB_TESTS = nice -n 5 $(BIN)/pytest -q -o cache_dir=.cache/hub-tests
+OUTSIDE_TESTS = $(BIN)/pytest -q -o cache_dir=.cache/outside-tests
 
 test: $(READY) packages ## everything: real PostgreSQL, real Asterisk 22 and 16, real browser
 	@$(BIN)/python -m pbxhub.testing.pbx.asterisk_install
-	@# three side by side on two cores: each waits for others a third of its time
-	$(call part,not asterisk and not browser,-n 3 --dist worksteal)
-	$(call part,browser,-n 2)
-	$(call part,asterisk and not load,-n 3 --dist worksteal)
-	$(call part,asterisk and load,)
+	@$(MAKE) --no-print-directory -k -j2 hub-tests outside-tests
+
+# three side by side on two cores: each waits for others a third of its time
+hub-tests:
+	@$(call part,$(HUB_TESTS),not asterisk and not browser,-n 3 --dist worksteal)
+
+# phones, browsers and calls under load wait most of their time, for a clock of the outside world. They run beside the
+# other tests, which leave the cores to them whenever they want one, and are shown when they are done
+outside-tests:
+	@mkdir -p .cache; ( failed=0; \
+		$(call part,$(OUTSIDE_TESTS),asterisk and load,) || failed=1; \
+		$(call part,$(OUTSIDE_TESTS),browser,-n 2) || failed=1; \
+		$(call part,$(OUTSIDE_TESTS),asterisk and not load,-n 4 --dist worksteal) || failed=1; \
+		exit $$failed ) > .cache/outside-tests.log 2>&1; failed=$$?; cat .cache/outside-tests.log; exit $$failed
 
 check: lint fast ## ruff, mypy, import-linter, the formatters and the fast tests, in under a minute
 

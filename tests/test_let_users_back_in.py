@@ -13,10 +13,11 @@ from pbxhub.delivery.context import open_context
 from pbxhub.opening import OpenHub
 from pbxhub.services import app as pages_of
 from pbxhub.settings import read_settings, with_key
-from pbxhub.store.accounts import AuditEntry, Membership, Pbx, Project, SignIn, User
+from pbxhub.store.accounts import AuditEntry, Membership, Pbx, Project, User
 from pbxhub.store.hub_keys import open_vault
 from pbxhub.store.new_projects import add_project
 from pbxhub.store.session import Database, open_database
+from pbxhub.store.sign_in_rows import SignIn
 from tests.support.authenticator import switch_on
 from tests.support.people import Browser
 

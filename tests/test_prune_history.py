@@ -12,7 +12,6 @@ from sqlalchemy import Connection, event, func, insert, select, text, update
 
 from pbxhub.delivery.outbox import Selection
 from pbxhub.delivery.prune import prune
-from pbxhub.store.accounts import Invitation
 from pbxhub.store.api import Attributes, KeptAnswer
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, Attempt, Delivery
 from pbxhub.store.events import EventRow, NewEvent, keep
@@ -24,7 +23,8 @@ from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.queue_pauses import QueuePause
 from pbxhub.store.resends import DONE, Resend
 from pbxhub.store.session import Database, open_database
-from pbxhub.store.webhooks import WebhookPace
+from pbxhub.store.sign_in_rows import Invitation
+from pbxhub.store.webhook_pace import WebhookPace
 from tests.support.outbox_world import AFTER, BEFORE, BUSY, KEPT, NOON, OK, World, at, finish, report, take
 
 DAY = 24 * 3600

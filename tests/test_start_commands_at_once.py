@@ -56,7 +56,7 @@ def test_checks_and_migrations_load_no_pages(module: str) -> None:
 
 def test_a_command_on_sqlite_loads_the_database_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No driver or dialect of PostgreSQL, no Alembic once the tables are there, nothing that webhooks are made of, and
-    nothing that writes logs."""
+    nothing that writes logs; the tables of the account where users are asked for."""
     monkeypatch.setenv("PBXHUB_DATA_DIR", str(tmp_path))
     code = "from pbxhub.cli import main; main(sys.argv[1:], standalone_mode=False)"
     modules_loaded_by(code, "migrate")
@@ -75,6 +75,7 @@ def test_a_command_on_sqlite_loads_the_database_alone(tmp_path: Path, monkeypatc
             }
             == set()
         )
+        assert ("pbxhub.store.accounts" in loaded) == (command[0] == "user")
 
 
 def test_a_check_loads_no_alembic_no_driver_of_postgresql_and_nothing_that_webhooks_are_made_of() -> None:
@@ -110,8 +111,20 @@ def test_old_history_is_deleted_without_what_sends_and_listens(tmp_path: Path, m
         "pbxhub.sending",
         "pbxhub.ami",
         "pbxhub.delivery.outbox",
+        "pbxhub.store.accounts",
     }
     assert loaded & (PAGES | unused) == set()
+
+
+def test_a_check_of_a_hub_without_a_pbx_loads_nothing_that_asks_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PBXHUB_DATA_DIR", str(tmp_path))
+    code = "from pbxhub.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass"
+    modules_loaded_by(code, "migrate")
+    loaded = modules_loaded_by(code, "check")
+    assert "pbxhub.commands.checkup" in loaded
+    assert loaded & (PAGES | {"structlog", "panoramisk", "psycopg", "pbxhub.ami", "pbxhub.delivery"}) == set()
 
 
 def test_what_opens_a_hub_and_does_not_migrate_it_loads_no_alembic() -> None:

@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 from pbxhub.account.installation import Installation
 from pbxhub.account.refusals import NotFoundError
 from pbxhub.settings import Settings
-from pbxhub.store.accounts import ApiKey, Employee, Invitation, Membership, Number, Pbx, Project
+from pbxhub.store.accounts import ApiKey, Employee, Membership, Number, Pbx, Project
 from pbxhub.store.clock import utc_now
 from pbxhub.store.connections import Connection
 from pbxhub.store.notices import NoticeTarget
+from pbxhub.store.sign_in_rows import Invitation
 from pbxhub.webhooks.working_time import Calendar, calendar
 
 Role = Literal["viewer", "editor", "owner"]

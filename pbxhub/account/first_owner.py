@@ -14,14 +14,14 @@ from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from pbxhub.account.tokens import hash_of
 from pbxhub.settings import Settings
-from pbxhub.store.accounts import FirstSetup, Membership, Project, User
+from pbxhub.store.accounts import Membership, Project, User
 from pbxhub.store.new_projects import add_project
-from pbxhub.store.session import Database
+from pbxhub.store.session import Database, insert_into
+from pbxhub.store.sign_in_rows import FirstSetup
 from pbxhub.translatable import Sentence, say
 
 _MARKER = "owner"
@@ -120,7 +120,8 @@ def _new_token(session: Session, now: datetime, anew: bool) -> str:
     token = secrets.token_urlsafe(32)
     if anew:
         session.execute(delete(FirstSetup))
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     row = {"id": _ONE, "token_hash": hash_of(token), "asked_for": anew, "created_on": now}
-    made = session.scalar(insert(FirstSetup).values(row).on_conflict_do_nothing().returning(FirstSetup.id))
+    made = session.scalar(
+        insert_into(session, FirstSetup).values(row).on_conflict_do_nothing().returning(FirstSetup.id)
+    )
     return token if made else ""

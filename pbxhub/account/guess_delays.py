@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from pbxhub.store.guess_delays import Tries
+from pbxhub.store.session import insert_into
 
 _DAY = timedelta(days=1)
 
@@ -106,9 +106,8 @@ def succeeded(session: Session, buckets: Sequence[Bucket], now: datetime) -> Non
 def _locked(session: Session, buckets: Sequence[Bucket], now: datetime) -> dict[str, Tries]:
     """The rows, made where there are none; locked in one order, so that two tries never wait for each other."""
     keys = sorted({bucket.key_hash for bucket in buckets})
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     fresh = [{"key_hash": key, "count": 0, "seen_on": now, "free_on": now} for key in keys]
     if fresh:
-        session.execute(insert(Tries).values(fresh).on_conflict_do_nothing())
+        session.execute(insert_into(session, Tries).values(fresh).on_conflict_do_nothing())
     query = select(Tries).where(Tries.key_hash.in_(keys)).order_by(Tries.key_hash).with_for_update()
     return {row.key_hash: row for row in session.scalars(query.execution_options(populate_existing=True))}

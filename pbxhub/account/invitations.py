@@ -20,7 +20,8 @@ from pbxhub.account.guess_delays import INVITED, INVITING, Bucket, begin
 from pbxhub.account.members import membership_of
 from pbxhub.account.refusals import Refusal
 from pbxhub.account.tokens import hash_of
-from pbxhub.store.accounts import Invitation, Membership, Project, User
+from pbxhub.store.accounts import Membership, Project, User
+from pbxhub.store.sign_in_rows import Invitation
 from pbxhub.translatable import say
 
 LASTS = timedelta(days=7)

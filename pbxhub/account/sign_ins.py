@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from pbxhub.account.tokens import hash_of
-from pbxhub.store.accounts import SignIn
+from pbxhub.store.sign_in_rows import SignIn
 
 IDLE = timedelta(days=3)
 ABSOLUTE = timedelta(days=30)

@@ -10,7 +10,8 @@ from pbxhub.account.audit_log import note_of_hub, write_entry
 from pbxhub.account.email_addresses import normalised, refusal_of
 from pbxhub.account.passwords import refuse_password
 from pbxhub.account.refusals import Refusal, Taken
-from pbxhub.store.accounts import Membership, Project, SignIn, User
+from pbxhub.store.accounts import Membership, Project, User
+from pbxhub.store.sign_in_rows import SignIn
 from pbxhub.translatable import say
 
 

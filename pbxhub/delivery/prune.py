@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, exists, func, select
 
 from pbxhub.settings import Settings
-from pbxhub.store.accounts import Invitation, KeptForm
 from pbxhub.store.api import Attributes, KeptAnswer
 from pbxhub.store.call_events import CallEvents
 from pbxhub.store.columns import UtcDateTime, one_of
@@ -24,7 +23,8 @@ from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.queue_pauses import QueuePause
 from pbxhub.store.resends import DONE, STOPPED, Resend
 from pbxhub.store.session import Database
-from pbxhub.store.webhooks import WebhookPace
+from pbxhub.store.sign_in_rows import Invitation, KeptForm
+from pbxhub.store.webhook_pace import WebhookPace
 
 BATCH = 500
 _TRIES = timedelta(days=1)  # no limit of tries looks further back (account/guess_delays.py)

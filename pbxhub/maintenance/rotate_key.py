@@ -20,11 +20,12 @@ from typing import Any
 from sqlalchemy import Column, Table, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from pbxhub.store.accounts import KeptForm, User
+from pbxhub.store.accounts import User
 from pbxhub.store.hub_keys import HubKeys, new_row, random_root
 from pbxhub.store.key_check import KeyCheck, add_check, drop_other_checks
 from pbxhub.store.migrate import metadata
 from pbxhub.store.session import Database
+from pbxhub.store.sign_in_rows import KeptForm
 from pbxhub.vault import Vault
 
 _BATCH = 100  # rows in one transaction

@@ -7,8 +7,7 @@ from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, String, UniqueCo
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pbxhub.calls.stages import JSON
-from pbxhub.store.accounts import Id
-from pbxhub.store.columns import JsonColumn, UtcDateTime
+from pbxhub.store.columns import Id, JsonColumn, UtcDateTime
 from pbxhub.store.session import Base
 
 

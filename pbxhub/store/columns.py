@@ -14,6 +14,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     FromClause,
+    Integer,
     Text,
     Uuid,
     bindparam,
@@ -24,6 +25,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 T = TypeVar("T")
+Id = BigInteger().with_variant(Integer, "sqlite")  # counts up by itself on both databases
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

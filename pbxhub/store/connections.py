@@ -29,8 +29,7 @@ from uuid import UUID
 from sqlalchemy import ForeignKey, Integer, String, UniqueConstraint, Uuid, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from pbxhub.store.accounts import Id
-from pbxhub.store.columns import TypedJson, UtcDateTime, one_of
+from pbxhub.store.columns import Id, TypedJson, UtcDateTime, one_of
 from pbxhub.store.session import Base
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.connection_spec import ConnectionSpec, dump_connection, load_connection

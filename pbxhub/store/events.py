@@ -10,9 +10,8 @@ from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Index, String, Tab
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from pbxhub.calls.stages import JSON
-from pbxhub.store.accounts import Id
 from pbxhub.store.bulk import Insert, Query
-from pbxhub.store.columns import JsonColumn, UtcDateTime
+from pbxhub.store.columns import Id, JsonColumn, UtcDateTime
 from pbxhub.store.session import Base
 
 

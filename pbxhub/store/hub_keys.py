@@ -3,11 +3,10 @@
 import os
 from dataclasses import replace
 
-from sqlalchemy import Integer, String, select
+from sqlalchemy import Integer, String, literal, select, table
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
-from pbxhub.store.accounts import Pbx, User
 from pbxhub.store.key_check import KeyCheck
 from pbxhub.store.session import Base, Database
 from pbxhub.vault import KEY_BYTES, Vault
@@ -53,8 +52,9 @@ def _first_vault(database: Database, vault: Vault) -> Vault:
             checks = session.scalars(select(KeyCheck.sealed)).all()
             used = [key for key in vault.keys if any(map(Vault(key).can_open, checks))]
             key = used[0] if used else vault.keys[0]
-            rows = (session.scalar(select(table.id).limit(1)) for table in (User, Pbx))
-            session.add(new_row(Vault(key), random_root() if not any(rows) else key))
+            # by name: to load these tables takes longer than the rest of most commands
+            rows = [select(literal(1)).select_from(table(name)).limit(1) for name in ("user_account", "pbx")]
+            session.add(new_row(Vault(key), key if any(map(session.scalar, rows)) else random_root()))
     except IntegrityError:  # another process was first
         pass
     return open_vault(database, vault.key)

@@ -25,6 +25,8 @@ from pbxhub.store import (
     queue_pauses,
     resends,
     saved_filters,
+    sign_in_rows,
+    webhook_pace,
     webhooks,
 )
 from pbxhub.store.schema_revision import goes_down, next_revision, revision_on
@@ -33,6 +35,7 @@ from pbxhub.store.session import Base, Database
 metadata = Base.metadata
 TABLES = (
     accounts,
+    webhook_pace,
     webhooks,
     connections,
     history,
@@ -41,6 +44,7 @@ TABLES = (
     queue_pauses,
     resends,
     saved_filters,
+    sign_in_rows,
     notices,
     ordered_calls,
     dial_addresses,

@@ -6,8 +6,7 @@ from uuid import UUID
 from sqlalchemy import ForeignKey, Index, Integer, String, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from pbxhub.store.accounts import Id
-from pbxhub.store.columns import JsonColumn, UtcDateTime
+from pbxhub.store.columns import Id, JsonColumn, UtcDateTime
 from pbxhub.store.session import Base
 
 PAUSED, RECOVERED, FIRST_FAILURE, UNSUBSCRIBED = "paused", "recovered", "first_failure", "unsubscribed"

@@ -4,11 +4,10 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sqlalchemy import String, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from pbxhub.store.columns import UtcDateTime
-from pbxhub.store.session import Base
+from pbxhub.store.session import Base, insert_into
 
 BEAT = timedelta(seconds=15)
 SILENT = timedelta(seconds=60)  # after which a part counts as lost
@@ -26,9 +25,8 @@ class PartSeen(Base):
 
 def beat(session: Session, names: Collection[str], now: datetime) -> None:
     """Notes that these parts work."""
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     if names:  # always in the same order, so that two processes cannot lock each other out
-        rows = insert(PartSeen).values([{"name": name, "seen_on": now} for name in sorted(names)])
+        rows = insert_into(session, PartSeen).values([{"name": name, "seen_on": now} for name in sorted(names)])
         session.execute(rows.on_conflict_do_update(index_elements=["name"], set_={"seen_on": now}))
 
 

@@ -5,8 +5,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from pbxhub.store.accounts import Id
-from pbxhub.store.columns import JsonColumn, UtcDateTime
+from pbxhub.store.columns import Id, JsonColumn, UtcDateTime
 from pbxhub.store.session import Base
 
 

@@ -6,8 +6,8 @@ from typing import Self
 from sqlalchemy import ForeignKey, Index, Integer, String, inspect, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from pbxhub.store.accounts import Id, Project
-from pbxhub.store.columns import TypedJson, UtcDateTime
+from pbxhub.store.accounts import Project
+from pbxhub.store.columns import Id, TypedJson, UtcDateTime
 from pbxhub.store.session import Base
 from pbxhub.webhooks.spec import WebhookSpec, dump_spec, load_spec
 
@@ -65,18 +65,6 @@ class Webhook(Base):
         """A new webhook with everything that a user has set in this one; not yet in a session."""
         columns = (column.key for column in inspect(type(self)).column_attrs)
         return type(self)(**{name: getattr(self, name) for name in columns if name not in self._NOT_COPIED})
-
-
-class WebhookPace(Base):
-    """When the next request of a webhook with a rate (spec.limits.per_minute) may leave. Written by claim and record.
-
-    No foreign key: the first row of a webhook would wait for everybody who changes that webhook, and the claim with all
-    its other deliveries, too. prune deletes the rows whose time has passed.
-    """
-
-    __tablename__ = "webhook_pace"
-    webhook_id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
-    next_on: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class WebhookVersion(Base):

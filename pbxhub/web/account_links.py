@@ -10,8 +10,8 @@ from sqlalchemy import select
 from pbxhub.account.email_addresses import normalised
 from pbxhub.account.invitations import LASTS, account_of, new_link
 from pbxhub.account.refusals import Refusal
-from pbxhub.store.accounts import Invitation
 from pbxhub.store.session import Database
+from pbxhub.store.sign_in_rows import Invitation
 from pbxhub.translatable import say
 from pbxhub.web.users import Account
 from pbxhub.wsgi.current import now

@@ -9,7 +9,7 @@ from pbxhub.account.access import Access
 from pbxhub.account.invitations import account_of, mail_wait, may_show_link, new_link
 from pbxhub.notices.mail import send_mail
 from pbxhub.settings import MailServer
-from pbxhub.store.accounts import Invitation
+from pbxhub.store.sign_in_rows import Invitation
 from pbxhub.web.guessable_requests import duration
 from pbxhub.web.language import _
 from pbxhub.web.shown_once import hand_over

@@ -16,7 +16,7 @@ from sqlalchemy import delete
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException
 
-from pbxhub.store.accounts import KeptForm
+from pbxhub.store.sign_in_rows import KeptForm
 from pbxhub.web.devices import device
 from pbxhub.wsgi.current import hub, now, reading, writing
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from playwright.sync_api import Page, expect
 from sqlalchemy import delete
 
-from pbxhub.store.accounts import SignIn
+from pbxhub.store.sign_in_rows import SignIn
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.receivers import misbehaving as zoo
 from pbxhub.testing.receivers.bad_tls import new_authority

@@ -8,9 +8,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import delete, select, update
 
-from pbxhub.store.accounts import Employee, KeptForm, SignIn
+from pbxhub.store.accounts import Employee
 from pbxhub.store.notices import NoticeTarget
 from pbxhub.store.session import Database
+from pbxhub.store.sign_in_rows import KeptForm, SignIn
 from pbxhub.wsgi.current import now
 from tests.support.authenticator import code_of, switch_on
 from tests.support.people import PASSWORD, Browser, People

@@ -14,8 +14,9 @@ from sqlalchemy import select, update
 from pbxhub.account.refusals import Refusal
 from pbxhub.delivery.context import open_context
 from pbxhub.settings import MailServer, Settings
-from pbxhub.store.accounts import AuditEntry, Invitation, Membership, Project, User
+from pbxhub.store.accounts import AuditEntry, Membership, Project, User
 from pbxhub.store.session import Database
+from pbxhub.store.sign_in_rows import Invitation
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.web.account_links import link_for

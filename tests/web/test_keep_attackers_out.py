@@ -15,11 +15,12 @@ from sqlalchemy import select, update
 
 from pbxhub.delivery.context import open_context
 from pbxhub.settings import Settings, read_settings, with_key
-from pbxhub.store.accounts import ApiKey, AuditEntry, Pbx, SignIn
+from pbxhub.store.accounts import ApiKey, AuditEntry, Pbx
 from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
+from pbxhub.store.sign_in_rows import SignIn
 from pbxhub.store.webhooks import Webhook
 from pbxhub.vault import Vault
 from pbxhub.web import create_app

@@ -9,8 +9,8 @@ from html import unescape
 import pytest
 from flask import Flask
 
-from pbxhub.store.accounts import SignIn
 from pbxhub.store.session import Database
+from pbxhub.store.sign_in_rows import SignIn
 from pbxhub.store.webhooks import Webhook
 from tests.support.page_routes import page_routes
 from tests.support.people import Browser, People

@@ -13,7 +13,8 @@ from wtforms.validators import InputRequired, Length
 from pbxhub.account import invitations
 from pbxhub.account.invitations import OpenInvitation
 from pbxhub.account.passwords import normalised
-from pbxhub.store.accounts import Invitation, User
+from pbxhub.store.accounts import User
+from pbxhub.store.sign_in_rows import Invitation
 from pbxhub.web.forms import Form, check_password
 from pbxhub.web.language import _, lazy_gettext, said
 from pbxhub.web.page_access import address, signed_in

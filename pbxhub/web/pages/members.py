@@ -13,7 +13,7 @@ from pbxhub.account import invitations
 from pbxhub.account.access import ROLES, Role, row_of
 from pbxhub.account.members import change_role, lock_members, members_of
 from pbxhub.account.refusals import Refusal
-from pbxhub.store.accounts import Invitation
+from pbxhub.store.sign_in_rows import Invitation
 from pbxhub.web.forms import Form, account_address
 from pbxhub.web.invitation_links import SendingLink
 from pbxhub.web.language import _, lazy_gettext, said
