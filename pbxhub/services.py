@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -22,7 +22,6 @@ from pbxhub.agi.recorder import Recorder
 from pbxhub.agi.server import BACKLOG, MOST_CALLS, Server
 from pbxhub.ami.listener import listen
 from pbxhub.ami.publisher import Publisher
-from pbxhub.database_url import database_places
 from pbxhub.delivery.background_jobs import GUARD_EVERY, BackgroundJobs
 from pbxhub.delivery.call_rows import Reports
 from pbxhub.delivery.heartbeat import beating
@@ -35,11 +34,9 @@ from pbxhub.delivery.prune import retention
 from pbxhub.delivery.renewals import RenewalMetrics
 from pbxhub.delivery.watch_metrics import ListenerMetrics, WatchMetrics
 from pbxhub.delivery.worker import Worker
-from pbxhub.opening import OpenHub
-from pbxhub.sending.address_guard import AddressGuard, Endpoint, endpoints
+from pbxhub.opening import OpenHub, guard, installation, pbx_places
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.sender import Sender
-from pbxhub.store.accounts import enabled_pbxs
 from pbxhub.store.agi_tokens import Tokens
 from pbxhub.store.database_errors import reason
 from pbxhub.store.listeners import LeaseTokens
@@ -48,9 +45,6 @@ from pbxhub.tracing import tracing
 if TYPE_CHECKING:
     from flask import Flask
 
-    from pbxhub.account.installation import Installation
-    from pbxhub.finding import Finding
-    from pbxhub.store.accounts import Pbx
 
 _GUARD_LASTS = 300.0  # seconds
 _THREADS = 16  # of the pages and the API, per process; event streams may use half of them
@@ -77,20 +71,6 @@ def app(hub: OpenHub) -> "Flask":
     pages_app = create_app(hub.settings, hub.context, of_hub.guard, of_hub.mail, of_hub.check_pbx)
     install_api(pages_app, _THREADS)
     return pages_app
-
-
-def installation(hub: OpenHub) -> "Installation":
-    """What the rules of the account use of the hub."""
-    from pbxhub.account.installation import Installation
-    from pbxhub.ami.pbx_check import check_row
-    from pbxhub.ami.pbx_rows import pbx_row
-
-    def check_pbx(pbx: "Pbx", operator: bool) -> "Sequence[Finding]":
-        return check_row(pbx_row(pbx, hub.context.vault), operator)
-
-    return Installation(
-        hub.settings, hub.context, lambda: guard(hub), Sender(AddressGuard()), hub.settings.mail, check_pbx
-    )
 
 
 @contextmanager
@@ -294,11 +274,11 @@ def measuring(hub: OpenHub) -> Iterator[None]:
 def _guard_updater(hub: OpenHub, *senders: Engine[tuple[Claimed, Prepared | Fetch]] | Sender) -> Callable[[], None]:
     """Returns a function that gives all of them a new guard: when a PBX was added, removed or moved, and every few
     minutes because the DNS may have changed."""
-    known, due = _pbx_places(hub), time.monotonic() + _GUARD_LASTS
+    known, due = pbx_places(hub), time.monotonic() + _GUARD_LASTS
 
     def renew() -> None:
         nonlocal known, due
-        places = _pbx_places(hub)
+        places = pbx_places(hub)
         if places != known or time.monotonic() > due:
             renewed = guard(hub)
             for sender in senders:
@@ -306,25 +286,3 @@ def _guard_updater(hub: OpenHub, *senders: Engine[tuple[Claimed, Prepared | Fetc
             known, due = places, time.monotonic() + _GUARD_LASTS
 
     return renew
-
-
-def _pbx_places(hub: OpenHub) -> frozenset[tuple[str, int]]:
-    """Host and port of the PBXs that an operator has allowed in the hub's own networks. All other PBXs are at public
-    addresses. These are left out: otherwise a user who adds a PBX could block its address for the webhooks of all
-    projects, or make every page wait for a name that the DNS does not resolve."""
-    with hub.context.database.read() as session:
-        pbxs = enabled_pbxs(session)
-        return frozenset((pbx.host, pbx.port) for pbx in pbxs if pbx.any_network or pbx.project.pbx_networks)
-
-
-def guard(hub: OpenHub) -> AddressGuard:
-    """The address guard for requests: forbids the PBXs' AMI, the database, the mail server and the hub's own ports."""
-    settings = hub.settings
-    places = {(settings.bind, settings.port), *_pbx_places(hub)}
-    places |= {place for place in (settings.agi, settings.metrics) if place}
-    if settings.mail:
-        places.add((settings.mail.host, settings.mail.port))
-    for url in filter(None, (settings.database_url, settings.database_direct_url)):
-        places.update(database_places(url))
-    forbidden = frozenset[Endpoint]().union(*(endpoints(host, port) for host, port in places))
-    return AddressGuard(settings.allowed_networks, hub.released, forbidden)

@@ -10,7 +10,7 @@ from pbxhub.account.access import Access, Program, rights_of_role
 from pbxhub.account.preview import test_send as send_test
 from pbxhub.delivery.worker import Worker
 from pbxhub.notices.send_notices import send_due
-from pbxhub.opening import OpenHub
+from pbxhub.opening import OpenHub, guard
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.sender import Sender
@@ -112,7 +112,7 @@ def test_a_pbx_at_a_public_address_closes_it_to_nobody(database: Database, tmp_p
     with database.write() as session:
         pbx = session.get_one(Pbx, world.pbx_id)
         pbx.host, pbx.port, pbx.any_network = "8.8.8.8", 443, False
-    assert services.guard(hub).check_address("8.8.8.8", 443) is None
+    assert guard(hub).check_address("8.8.8.8", 443) is None
     with database.write() as session:
         session.get_one(Pbx, world.pbx_id).any_network = True
-    assert services.guard(hub).check_address("8.8.8.8", 443)
+    assert guard(hub).check_address("8.8.8.8", 443)

@@ -19,8 +19,7 @@ from pbxhub.delivery import worker
 from pbxhub.delivery.context import open_context
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.wakeup import WakeupListener, Wakeups
-from pbxhub.opening import OpenHub
-from pbxhub.services import guard
+from pbxhub.opening import OpenHub, guard
 from pbxhub.settings import read_settings
 from pbxhub.store.clock import utc_now
 from pbxhub.store.migrate import migrate

@@ -15,9 +15,8 @@ from pbxhub.delivery.context import open_context
 from pbxhub.delivery.links import LinkRule, Links
 from pbxhub.delivery.outbox import resend_one
 from pbxhub.notices.send_notices import send_due
-from pbxhub.opening import OpenHub
+from pbxhub.opening import OpenHub, guard
 from pbxhub.sending.sender import Sender
-from pbxhub.services import guard
 from pbxhub.settings import read_settings
 from pbxhub.store.accounts import Project
 from pbxhub.store.clock import utc_now

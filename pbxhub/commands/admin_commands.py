@@ -66,10 +66,10 @@ def setup_link() -> None:
     """Prints a new link with which to create the first account. Earlier links stop working. Only for a database without
     users."""
     from pbxhub.account.first_owner import first_setup
-    from pbxhub.opening import open_hub
+    from pbxhub.hub_database import open_hub_database
 
-    hub = open_hub(migrating=True)
-    setup = first_setup(hub.settings, hub.context.database, datetime.now(UTC), anew=True)
+    hub = open_hub_database(migrating=True)
+    setup = first_setup(hub.settings, hub.database, datetime.now(UTC), anew=True)
     if not setup.link:
         raise click.ClickException(str(setup.sentence))
     click.echo(setup.link)

@@ -15,7 +15,7 @@ T = TypeVar("T")
 def by_command_line(hub: "OpenHub") -> "HubAccess":
     """The person on the server, with the rights of an operator."""
     from pbxhub.account.access import CommandLine, HubAccess
-    from pbxhub.services import installation
+    from pbxhub.opening import installation
 
     return HubAccess(CommandLine(), installation(hub), operator=True)
 

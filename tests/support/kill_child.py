@@ -22,9 +22,9 @@ import pbxhub.services as services
 from pbxhub.ami.lease_heartbeat import LeaseHeartbeat
 from pbxhub.delivery.context import open_context
 from pbxhub.delivery.worker import Worker
-from pbxhub.opening import OpenHub
+from pbxhub.opening import OpenHub, guard
 from pbxhub.sending.engine import Engine
-from pbxhub.services import bound, guard
+from pbxhub.services import bound
 from pbxhub.settings import read_settings
 from pbxhub.store.session import Database, open_database
 from pbxhub.vault import Vault
