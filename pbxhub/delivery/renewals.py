@@ -186,8 +186,11 @@ def _store(context: DeliveryContext, session: Session, one: _Renewal, found: Gra
     if row.renewing != one.mark:
         return
     row.renewing = row.renewing_until = None
-    if row.secret_sealed != one.secret_sealed:
-        return  # renew_on is still in the past
+    if row.secret_sealed == one.secret_sealed:  # otherwise renew_on is still in the past
+        _note_refusal(session, row, one, found)
+
+
+def _note_refusal(session: Session, row: Connection, one: _Renewal, found: TokenRefused) -> None:
     row.reason = clip(found.sentence, 1000)
     if found.passing:
         row.failures += 1

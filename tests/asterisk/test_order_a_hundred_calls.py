@@ -19,7 +19,7 @@ import pytest
 import requests
 from sqlalchemy import select
 
-from pbxhub.client import Client, OrderedCall
+from pbxhub.client import Client, OrderedCall, ProblemError
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.events import EventRow
 from pbxhub.store.history import Call
@@ -158,6 +158,25 @@ def insist(ask: Callable[[], T]) -> T:
             time.sleep(0.2)
 
 
+def ordered(line: Line, kind: Kind, number: int) -> OrderedCall:
+    def ask(key: str) -> OrderedCall:
+        return insist(
+            lambda: line.key.order_call(
+                kind.number, kind.agent, callback_url=line.callback_url, key=key, custom={"n": number}
+            )
+        )
+
+    try:
+        return ask(f"order-{number}")
+    except ProblemError as problem:
+        if problem.status != 409:
+            raise
+    # the hub was killed between the key and the answer: whether the order took effect, its row says
+    with line.hub.database.read() as session:
+        made = [order.id for order in session.scalars(select(Order)) if order.custom == {"n": number}]
+    return line.key.call(str(made[0])) if made else ask(f"order-{number}-again")
+
+
 def place(line: Line, kinds: Sequence[Kind], pull: Callable[[], None]) -> list[Placed]:
     """Orders them one after the other, calls off what is to be called off; pulls the plug in the middle."""
     placed, ends = list[Placed](), list[Thread]()
@@ -166,11 +185,7 @@ def place(line: Line, kinds: Sequence[Kind], pull: Callable[[], None]) -> list[P
         if number == len(kinds) // 2:
             plug.start()
         posted = time.time()
-        order = insist(
-            lambda kind=kind, number=number: line.key.order_call(  # type: ignore[misc]
-                kind.number, kind.agent, callback_url=line.callback_url, key=f"order-{number}", custom={"n": number}
-            )
-        )
+        order = ordered(line, kind, number)
         placed.append(Placed(kind, posted, order))
         if kind.cancel:
             ends.append(Thread(target=call_off, args=(line, placed[-1])))

@@ -142,15 +142,9 @@ class _KnownStages:
         """
         if self._comes_too_late(call_id, stage.name):
             return None
-        times, key = self._times.setdefault((call_id, stage.name), {}), clip(stage.key, 200)
-        destination = _destination(key)
-        repeated = _repeated(stage.name, destination, by_cel)
-        if len(repeated) > 1 and not repeated.keys() <= times.keys():
-            known = takewhile(times.__contains__, _keys_of(destination))
-            if any(_nearest(repeated, times[one]) == key for one in known):
-                return None
-            key = next(one for one in chain([key], _keys_of(destination)) if one not in times)
-        elif key in times:
+        times = self._times.setdefault((call_id, stage.name), {})
+        key = _new_key(stage.name, clip(stage.key, 200), times, by_cel)
+        if key is None:
             return None
         same = [
             other
@@ -190,3 +184,15 @@ def _repeated(name: str, destination: str, by_cel: Mapping[str, float]) -> dict[
 def _nearest(repeated: Mapping[str, float], time: datetime) -> str:
     """The key of the stage of CEL that was reported live at this time; empty if it was matched already."""
     return "" if time == _MATCHED else min(repeated, key=lambda key: abs(repeated[key] - time.timestamp()))
+
+
+def _new_key(name: str, key: str, times: Mapping[str, datetime], by_cel: Mapping[str, float]) -> str | None:
+    """The key under which the stage is new to its call; None if it is known. times: of the known ones, by key."""
+    destination = _destination(key)
+    repeated = _repeated(name, destination, by_cel)
+    if len(repeated) <= 1 or repeated.keys() <= times.keys():
+        return None if key in times else key
+    known = takewhile(times.__contains__, _keys_of(destination))
+    if any(_nearest(repeated, times[one]) == key for one in known):
+        return None
+    return next(one for one in chain([key], _keys_of(destination)) if one not in times)

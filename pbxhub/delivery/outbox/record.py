@@ -42,6 +42,22 @@ def record(
     """
     if not finished:
         return []
+    results = _decide(context, session, finished, now, chance)
+    write_attempts(session, results)
+    if ours := [result for result in results if result.owned]:
+        move_on(session, ours)
+        _follow(context, session, ours, now)
+    end_tokens(session, results, now)
+    if give_turns_back(session, results, now):  # last: a claim may wait for these rows
+        context.wakeups.send(session)
+    return results
+
+
+def _decide(
+    context: DeliveryContext, session: Session, finished: Sequence[Finished], now: datetime,
+    chance: Callable[[], float],
+) -> list[AttemptResult]:  # fmt: skip
+    """What comes of each attempt; saves the answers, and locks the deliveries that are still the caller's."""
     readings = [with_ended_token(context.vault, one, read(one.claimed.webhook.spec, one.answer)) for one in finished]
     save_answers(session, finished, readings)
     owned = lock_owned(session, finished)
@@ -50,21 +66,18 @@ def record(
         for one, reading in zip(finished, readings, strict=True)
     ]
     late = without_content(session, [result.finished.claimed.id for result in results if not result.owned])
-    results = [result.emptied() if result.finished.claimed.id in late else result for result in results]
-    write_attempts(session, results)
-    if ours := [result for result in results if result.owned]:
-        move_on(session, ours)
-        if release_next(session, _first_attempts(ours), now):
-            context.wakeups.send(session)
-        publish_next(context, session, ours, now)
-        if call_ids := _awaited(ours):
-            release(context, session, call_ids, now)
-        note_health(session, ours, context.pause_rule, context.links, now)
-        drop_gone(session, ours, now)
-    end_tokens(session, results, now)
-    if give_turns_back(session, results, now):  # last: a claim may wait for these rows
+    return [result.emptied() if result.finished.claimed.id in late else result for result in results]
+
+
+def _follow(context: DeliveryContext, session: Session, ours: Sequence[AttemptResult], now: datetime) -> None:
+    """What follows for other deliveries of the call, and for the webhooks."""
+    if release_next(session, _first_attempts(ours), now):
         context.wakeups.send(session)
-    return results
+    publish_next(context, session, ours, now)
+    if call_ids := _awaited(ours):
+        release(context, session, call_ids, now)
+    note_health(session, ours, context.pause_rule, context.links, now)
+    drop_gone(session, ours, now)
 
 
 def _awaited(results: Iterable[AttemptResult]) -> set[UUID]:
