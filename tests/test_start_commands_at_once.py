@@ -1,8 +1,11 @@
 """A command loads what it works with and nothing else: help and a replay are there at once, on any machine."""
 
+import ast
 import json
 import subprocess
 import sys
+from collections.abc import Iterator, Set
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,18 @@ NAME = next(iter(EXPECTED))
 LOADED = "import json, sys; print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
 PARTS = {"sqlalchemy", "psycopg", "alembic", "flask", "pycurl", "asyncio", "phonenumbers", "cryptography", "structlog"}
 PAGES = {"flask", "werkzeug", "jinja2", "wtforms", "flask_security", "marshmallow", "waitress", "pytest"}
+
+PACKAGE = Path(__file__).parents[1] / "pbxhub"
+LATE = {
+    "cli.py, commands, testing/commands.py, hub_database.py, command_settings.py": "a command loads what it works with",
+    "running.py, services.py, opening.py, tracing.py": "a process loads the parts that it runs",
+    "store/session.py, store/columns.py, database_url.py": "a driver or dialect is loaded for its database",
+    "store/clock.py": "a command without logs loads nothing that writes them",
+    "account/first_owner.py": "a setup link is made without the ready-made webhooks",
+    "ami/pbx_rows.py": "a CEL table in a database is rare",
+    "webhooks/phones.py, steering/number_rules.py": "the numbers of all countries are loaded where one is read",
+}
+"""Imports inside functions by where they stand, and what starts sooner by them. Everywhere else they are at the top."""
 
 
 def loaded_by(code: str, *arguments: object) -> set[str]:
@@ -129,3 +144,44 @@ def test_a_check_of_a_hub_without_a_pbx_loads_nothing_that_asks_one(
 
 def test_what_opens_a_hub_and_does_not_migrate_it_loads_no_alembic() -> None:
     assert "alembic" not in modules_loaded_by("import pbxhub.opening")
+
+
+def test_an_import_inside_a_function_lets_something_start_sooner() -> None:
+    places = [place for listed in LATE for place in listed.split(", ")]
+    late = {
+        str(file.relative_to(PACKAGE))
+        for file in PACKAGE.rglob("*.py")
+        for function in functions(ast.parse(file.read_text()))
+        if any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(function))
+    }
+    assert [place for place in places if not any(file.startswith(place) for file in late)] == []
+    assert {file for file in late if not file.startswith(tuple(places))} == set()
+
+
+def test_no_import_inside_a_function_dodges_a_cycle() -> None:
+    """Every module can be loaded after all that it imports anywhere."""
+    modules = {name_of(file): ast.parse(file.read_text()) for file in PACKAGE.rglob("*.py")}
+    graph = {name: {*imported(tree, modules.keys())} - {name} for name, tree in modules.items()}
+    assert len([*TopologicalSorter(graph).static_order()]) == len(modules)  # it raises CycleError otherwise
+
+
+def functions(tree: ast.Module) -> Iterator[ast.AST]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def name_of(file: Path) -> str:
+    return ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(tree: ast.Module, modules: Set[str]) -> Iterator[str]:
+    """The modules of the hub that this one loads at any time; those for the types alone are not loaded."""
+    checked = (
+        node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    )
+    for_types = {id(inner) for node in checked for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and id(node) not in for_types:
+            names = {f"{node.module}.{each.name}" for each in node.names}
+            yield from names & modules or {node.module} & modules
+        elif isinstance(node, ast.Import) and id(node) not in for_types:
+            yield from {each.name for each in node.names} & modules

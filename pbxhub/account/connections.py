@@ -33,7 +33,7 @@ from pbxhub.webhooks.connection_spec import (
     secret_problem,
 )
 from pbxhub.webhooks.spec import FieldError, SpecError
-from pbxhub.webhooks.spec_json import join
+from pbxhub.webhooks.spec_json import join, wrong_at
 
 MOST_CONNECTIONS = 100
 _LONGEST_SECRET = 20_000  # characters: a private key in PEM
@@ -112,9 +112,9 @@ def _read(session: Session, access: Access, row: Connection | None, data: Mappin
     errors += _in_spec(wrong) or _secret_errors(access, row, spec, secret, refresh)
     others = [each for each in connections_of(session, access.project.id) if row is None or each.id != row.id]
     if any(each.name == name for each in others):
-        errors.append(FieldError("name", say("Another connection of this project has this name.")))
+        errors.append(wrong_at("name", "Another connection of this project has this name."))
     if row is None and len(others) >= MOST_CONNECTIONS:
-        errors.append(FieldError("", say("The project has %(n)s connections, as many as it may have.", n=len(others))))
+        errors.append(wrong_at("", "The project has %(n)s connections, as many as it may have.", n=len(others)))
     if errors or not isinstance(name, str):
         raise SpecError(errors)
     return ConnectionDraft(name, spec, secret, refresh)
@@ -191,7 +191,7 @@ def _user_errors(session: Session, row: Connection | None, spec: ConnectionSpec)
     lost = [each.name for each in used_by(session, [row.id])[row.id] if not may_go_to(spec, each.spec.request.url)]
     if not lost:
         return []
-    return [FieldError("hosts", say("These webhooks need another host: %(names)s.", names=", ".join(lost[:5])))]
+    return [wrong_at("hosts", "These webhooks need another host: %(names)s.", names=", ".join(lost[:5]))]
 
 
 def _store(access: Access, row: Connection, draft: ConnectionDraft, former: ConnectionSpec | None) -> None:

@@ -23,6 +23,7 @@ from pbxhub.webhooks.connection_presets import filled_in, find_preset
 from pbxhub.webhooks.connection_spec import dump_connection
 from pbxhub.webhooks.gallery import Item, as_copied, default_event, fill
 from pbxhub.webhooks.spec import FieldError, SpecError, dump_spec
+from pbxhub.webhooks.spec_json import wrong_at
 
 _MEASUREMENT_ID = re.compile(r"G-[A-Z0-9]{4,20}")
 _LONGEST_SECRET = 200  # characters
@@ -77,7 +78,7 @@ def _check_dial(session: Session, access: Access, item: Item) -> None:
     """Raises SpecError when the CRM cannot begin calls, when this user may not make the address for them, or when
     another set has it: it would go with that one."""
     if not item.dial:
-        raise SpecError([FieldError("dial", say("is for a CRM that begins calls; leave it out"))])
+        raise SpecError([wrong_at("dial", "is for a CRM that begins calls; leave it out")])
     if not access.may("keys.change"):
         why = say("makes an address with a secret; that needs the role owner, or a key with the scope admin")
         raise SpecError([FieldError("dial", why)])

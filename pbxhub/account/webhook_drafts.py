@@ -20,6 +20,7 @@ from pbxhub.webhooks.check import check_name, check_set_name, check_spec, check_
 from pbxhub.webhooks.connection_spec import ConnectionSpec, may_go_to
 from pbxhub.webhooks.gallery import unfilled
 from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec
+from pbxhub.webhooks.spec_json import wrong_at
 
 MOST_WEBHOOKS = 2000
 
@@ -104,7 +105,7 @@ def _read_all(
         *errors,
     ]
     if webhook is None and _count(session, access) >= MOST_WEBHOOKS:
-        errors.append(FieldError("", say("The project has %(n)s events, as many as it may have.", n=MOST_WEBHOOKS)))
+        errors.append(wrong_at("", "The project has %(n)s events, as many as it may have.", n=MOST_WEBHOOKS))
     errors = errors or _chain_errors(session, access, name, spec, webhook, added_with)
     errors = errors or connection_errors(spec, connections_of(session, access.project.id))
     return spec, errors or address_errors(access, spec)
@@ -123,10 +124,10 @@ def connection_errors(spec: WebhookSpec, connections: Collection[Named]) -> list
         return []
     found = next((each for each in connections if each.name == auth.name), None)
     if found is None:
-        return [FieldError("auth.name", say("%(name)s is not a connection of this project.", name=auth.name))]
+        return [wrong_at("auth.name", "%(name)s is not a connection of this project.", name=auth.name)]
     if not may_go_to(found.spec, url):
         no = say("The connection %(name)s may not be used for %(host)s.", name=auth.name, host=origin_of(url))
-        return [FieldError("auth.name", say("%(no)s Add the host to the connection.", no=no))]
+        return [wrong_at("auth.name", "%(no)s Add the host to the connection.", no=no)]
     return []
 
 
@@ -158,7 +159,7 @@ def _read_spec(
 def _taken(session: Session, access: Access, name: str, webhook: Webhook | None) -> list[FieldError]:
     same = select(Webhook.id).where(*live(access), Webhook.name == name)
     found = session.scalar(same.where(Webhook.id != webhook.id) if webhook else same)
-    return [] if found is None else [FieldError("name", say("Another event of this project has this name."))]
+    return [] if found is None else [wrong_at("name", "Another event of this project has this name.")]
 
 
 def _count(session: Session, access: Access) -> int:

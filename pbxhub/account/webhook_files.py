@@ -35,6 +35,7 @@ from pbxhub.webhooks.import_export import (
     subscribers_left_out_of,
 )
 from pbxhub.webhooks.spec import FieldError, SpecError
+from pbxhub.webhooks.spec_json import wrong_at
 
 
 def export_file(session: Session, access: Access, set_name: str = "") -> dict[str, Any]:
@@ -116,7 +117,7 @@ def _errors(access: Access, changes: Iterable[Change], count: int) -> list[Field
         errors += [FieldError(f"{path}.{one.path}", one.message) for one in address_errors(access, item.webhook.spec)]
         count += item.kind == "new"
     if count > MOST_WEBHOOKS:
-        errors.append(FieldError("webhooks", say("The project may have %(n)s events at most.", n=MOST_WEBHOOKS)))
+        errors.append(wrong_at("webhooks", "The project may have %(n)s events at most.", n=MOST_WEBHOOKS))
     return errors
 
 

@@ -17,6 +17,7 @@ from pbxhub.vault import Vault, VaultError
 from pbxhub.webhooks.auth import keeps_secret, origin_of, secret_error
 from pbxhub.webhooks.certificates import bare_key, key_error
 from pbxhub.webhooks.spec import FieldError, WebhookSpec
+from pbxhub.webhooks.spec_json import wrong_at
 
 
 def given_secret(data: Mapping[str, Any]) -> str | None:
@@ -39,7 +40,7 @@ def secret_errors(spec: WebhookSpec, secret: str | None, kept: Webhook | None) -
         message = secret_error(spec.request.auth, secret)
         return [FieldError("auth.secret", message)] if message else []
     if kept is None or not kept.secret_sealed:
-        return [FieldError("auth.secret", say("Enter the secret; it is encrypted and never shown again."))]
+        return [wrong_at("auth.secret", "Enter the secret; it is encrypted and never shown again.")]
     return moved_errors(spec, kept)
 
 
@@ -48,9 +49,7 @@ def moved_errors(spec: WebhookSpec, kept: Webhook) -> list[FieldError]:
     if not kept.secret_sealed or not spec.request.auth.has_secret or keeps_secret(kept.spec.request, spec.request):
         return []
     if same_host(kept, spec):
-        return [
-            FieldError("auth.secret", say("Enter the secret again: it was entered for another kind of authentication."))
-        ]
+        return [wrong_at("auth.secret", "Enter the secret again: it was entered for another kind of authentication.")]
     again = say(
         "Enter the secret again: it was entered for %(old)s and would be sent to %(new)s.", **_hosts(kept, spec)
     )
@@ -61,7 +60,7 @@ def key_errors(vault: Vault, spec: WebhookSpec, key: str | None, kept: Webhook |
     """Why the certificate cannot be shown. kept: the webhook whose private key stays when none is given."""
     certificate = spec.request.tls_certificate
     if not certificate:
-        return [FieldError("tls_key", say("Give the certificate of this key, too."))] if key else []
+        return [wrong_at("tls_key", "Give the certificate of this key, too.")] if key else []
     message = key_error(certificate, key) if key is not None else _kept_key_error(vault, spec, kept)
     return [FieldError("tls_key", message)] if message else []
 

@@ -19,11 +19,10 @@ from pbxhub.account.webhooks import UNDONE, incomplete, put_back_deleted, remove
 from pbxhub.store.accounts import lock_project
 from pbxhub.store.dial_addresses import DialAddress
 from pbxhub.store.webhooks import Webhook
-from pbxhub.translatable import say
 from pbxhub.webhooks.chains import loose_ends
 from pbxhub.webhooks.check import check_set_name
 from pbxhub.webhooks.spec import FieldError, SpecError
-from pbxhub.webhooks.spec_json import join
+from pbxhub.webhooks.spec_json import join, wrong_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +104,9 @@ def rename_set(session: Session, access: Access, found: WebhookSet, name: str) -
     """Raises SpecError for a name that is empty, too long or taken."""
     lock_project(session, access.project.id)  # else two sets could get one name
     name = name.strip()
-    errors = check_set_name(name) if name else [FieldError("set", say("This is empty."))]
+    errors = check_set_name(name) if name else [wrong_at("set", "This is empty.")]
     if name != found.name and any(each.name == name for each in sets_of(session, access)):
-        errors.append(FieldError("set", say("Another set of this project has this name.")))
+        errors.append(wrong_at("set", "Another set of this project has this name."))
     if errors:
         raise SpecError(errors)
     for row in found.webhooks:

@@ -8,6 +8,7 @@ from pbxhub.translatable import say
 from pbxhub.webhooks.conditions import as_text
 from pbxhub.webhooks.paths_in_json import MISSING, json_or_missing, parse_path, walk
 from pbxhub.webhooks.spec import BodyCheck, FieldError, Success
+from pbxhub.webhooks.spec_json import wrong_at
 
 MOST_STATUSES = 50
 GONE = "gone"
@@ -95,7 +96,7 @@ def _short(value: Any) -> str:
 
 def _check_statuses(path: str, statuses: tuple[int, ...]) -> list[FieldError]:
     errors = [
-        FieldError(f"{path}[{index}]", say("is %(status)s; give an HTTP status from 200 to 599", status=status))
+        wrong_at(f"{path}[{index}]", "is %(status)s; give an HTTP status from 200 to 599", status=status)
         for index, status in enumerate(statuses)
         if not 200 <= status <= 599
     ]
@@ -111,12 +112,11 @@ def check_success(success: Success) -> list[FieldError]:
     errors = _check_statuses("success.statuses", success.statuses)
     errors += _check_statuses("success.body.statuses", check.statuses) if check else []
     if check and check.kind == "text_contains" and not check.value:
-        errors.append(FieldError("success.body.value", say("is empty; give the text the answer must contain")))
+        errors.append(wrong_at("success.body.value", "is empty; give the text the answer must contain"))
     if check and check.kind != "text_contains" and parse_path(check.path) is None:
         errors.append(
-            FieldError(
-                "success.body.path",
-                say("%(path)s is not a path; write it like result.items[0].id", path=repr(check.path)),
+            wrong_at(
+                "success.body.path", "%(path)s is not a path; write it like result.items[0].id", path=repr(check.path)
             )
         )
     return errors

@@ -9,6 +9,7 @@ from pbxhub.translatable import say
 from pbxhub.webhooks.headers import header_name_error
 from pbxhub.webhooks.rendered_request import Request
 from pbxhub.webhooks.spec import Auth, FieldError, RequestSpec
+from pbxhub.webhooks.spec_json import wrong_at
 from pbxhub.webhooks.template import TemplateError
 from pbxhub.webhooks.urls import compile_url
 
@@ -60,18 +61,17 @@ def check_auth(auth: Auth) -> list[FieldError]:
     if auth.kind == "basic":
         if ":" in auth.username or not auth.username.isprintable():
             return [
-                FieldError(
-                    "auth.username",
-                    say("has a colon or a control character, which Basic authentication does not allow"),
+                wrong_at(
+                    "auth.username", "has a colon or a control character, which Basic authentication does not allow"
                 )
             ]
     elif auth.kind == "header":
         message = header_name_error(auth.name)
         return [FieldError("auth.name", message)] if message else []
     elif auth.kind == "connection" and not auth.name:
-        return [FieldError("auth.name", say("is empty; choose a connection of the project"))]
+        return [wrong_at("auth.name", "is empty; choose a connection of the project")]
     elif auth.kind == "query" and not auth.name:
-        return [FieldError("auth.name", say("is empty; give the name of the query parameter that carries the secret"))]
+        return [wrong_at("auth.name", "is empty; give the name of the query parameter that carries the secret")]
     return []
 
 

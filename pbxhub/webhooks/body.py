@@ -11,7 +11,7 @@ from pbxhub.webhooks.leaves import Node
 from pbxhub.webhooks.multipart import multipart
 from pbxhub.webhooks.rendering import Context, RenderError, to_bytes
 from pbxhub.webhooks.spec import Parameter, RequestSpec
-from pbxhub.webhooks.spec_json import FieldError
+from pbxhub.webhooks.spec_json import FieldError, wrong_at
 from pbxhub.webhooks.template import Template, TemplateError, compile_template, literal
 from pbxhub.webhooks.tree import XML_NAME
 
@@ -53,30 +53,22 @@ def _check_parts(request: RequestSpec, errors: list[FieldError]) -> None:
     chosen = say("the format %(format)s", format=request.format)
     if request.method in WITHOUT_BODY and request.format in ("raw", "xml", "json-rpc", "multipart"):
         errors.append(
-            FieldError(
+            wrong_at(
                 "format",
-                say(
-                    "%(method)s has no body, so %(format)s cannot be sent; use POST",
-                    method=request.method,
-                    format=request.format,
-                ),
+                "%(method)s has no body, so %(format)s cannot be sent; use POST",
+                method=request.method,
+                format=request.format,
             )
         )
     if request.parameters and (request.format in ("raw", "none") or (request.format == "xml" and request.text)):
         errors.append(
-            FieldError(
-                "parameters", say("are not sent by %(chosen)s; delete them or choose another format", chosen=chosen)
-            )
+            wrong_at("parameters", "are not sent by %(chosen)s; delete them or choose another format", chosen=chosen)
         )
     if request.text and request.format not in ("raw", "xml"):
-        errors.append(
-            FieldError("text", say("is not sent by %(chosen)s; delete it or choose raw or xml", chosen=chosen))
-        )
+        errors.append(wrong_at("text", "is not sent by %(chosen)s; delete it or choose raw or xml", chosen=chosen))
     errors.extend(_file_problems(request))
     if request.rpc_method and request.format != "json-rpc":
-        errors.append(
-            FieldError("rpc_method", say("is not sent by %(chosen)s; delete it or choose json-rpc", chosen=chosen))
-        )
+        errors.append(wrong_at("rpc_method", "is not sent by %(chosen)s; delete it or choose json-rpc", chosen=chosen))
     if request.method not in WITHOUT_BODY and request.format != "none" and not request.file:
         errors.extend(_charsets(request))
 
@@ -85,18 +77,17 @@ def _file_problems(request: RequestSpec) -> Iterator[FieldError]:
     """Contradictions about the webhook's own file. In multipart, the boundary must stand in the Content-Type."""
     sends = request.format == "multipart" and _has_file(request.parameters)
     if request.file and not sends and (request.format != "raw" or request.text):
-        yield FieldError(
-            "file",
-            say("is sent only by the format raw without a text, and by a parameter of the type file in multipart"),
+        yield wrong_at(
+            "file", "is sent only by the format raw without a text, and by a parameter of the type file in multipart"
         )
     if sends and not request.file:
-        yield FieldError("file", say("is empty, and a parameter of the type file sends it; choose a file"))
+        yield wrong_at("file", "is empty, and a parameter of the type file sends it; choose a file")
     if request.format == "multipart":
         own = any(header.name.lower() == "content-type" for header in request.headers)
         if own or not request.content_type:
-            yield FieldError(
+            yield wrong_at(
                 "headers.Content-Type" if own else "content_type",
-                say("is set by the format multipart, with its boundary; delete your own"),
+                "is set by the format multipart, with its boundary; delete your own",
             )
 
 
@@ -144,7 +135,7 @@ def _written(text: Callable[[Context], str]) -> Body:
 def _json_rpc(request: RequestSpec, tree: Node, errors: list[FieldError]) -> Body:
     """JSON-RPC 2.0. The id is the delivery's id, so that an answer in the receiver's log can be traced."""
     if not request.rpc_method:
-        errors.append(FieldError("rpc_method", say("is empty; give the name of the remote method")))
+        errors.append(wrong_at("rpc_method", "is empty; give the name of the remote method"))
     method = _template(request.rpc_method, "rpc_method", errors)
     has_params = bool(request.parameters)
 
@@ -166,9 +157,10 @@ def _xml(request: RequestSpec, tree: Node, errors: list[FieldError]) -> Body:
     root = request.xml_root
     if not XML_NAME.fullmatch(root):
         errors.append(
-            FieldError(
+            wrong_at(
                 "xml_root",
-                say("%(name)s is not a valid name of an XML element; use letters, digits, _ . -", name=repr(root)),
+                "%(name)s is not a valid name of an XML element; use letters, digits, _ . -",
+                name=repr(root),
             )
         )
     return lambda context: to_bytes(xml_text(root, tree(context), context))

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pbxhub.steering.answer import Plan, RefusedPlan, read_destination, read_plan
 from pbxhub.steering.dialplan_text import NAME
 from pbxhub.steering.number_rules import MOST_RULES, Rules, wrong_rules
-from pbxhub.translatable import say
 from pbxhub.webhooks.spec import FieldError, Steering, WebhookSpec
+from pbxhub.webhooks.spec_json import wrong_at
 
 LONGEST_WAIT, LONGEST_RING = 60, 600
 
@@ -39,19 +39,14 @@ def check_steering(spec: WebhookSpec) -> list[FieldError]:
     if steering is None:
         return []
     errors = [
-        FieldError(f"steering.{name}", say("is %(given)s; give 1 to %(most)s", given=given, most=most))
+        wrong_at(f"steering.{name}", "is %(given)s; give 1 to %(most)s", given=given, most=most)
         for name, given, most in (("wait", steering.wait, LONGEST_WAIT), ("ring", steering.ring, LONGEST_RING))
         if not 1 <= given <= most
     ]
     if len(steering.numbers) > MOST_RULES:
         errors.append(
-            FieldError(
-                "steering.numbers",
-                say(
-                    "has %(count)s; give at most %(most)s",
-                    count=len(steering.numbers),
-                    most=MOST_RULES,
-                ),
+            wrong_at(
+                "steering.numbers", "has %(count)s; give at most %(most)s", count=len(steering.numbers), most=MOST_RULES
             )
         )
     wrong_ones = wrong_rules(steering.numbers[:MOST_RULES])
@@ -59,12 +54,12 @@ def check_steering(spec: WebhookSpec) -> list[FieldError]:
     for name in filter(None, (*steering.contexts, steering.music)):
         if not NAME.fullmatch(name):
             errors.append(
-                FieldError(
-                    "steering", say("%(name)s is not a valid name; use Latin letters, digits, - and _", name=repr(name))
+                wrong_at(
+                    "steering", "%(name)s is not a valid name; use Latin letters, digits, - and _", name=repr(name)
                 )
             )
     if not errors and steering.default and (reason := rules_of(steering).refuses(steering.default)):
-        errors.append(FieldError("steering.default", say("%(reason)s; add it to them", reason=reason)))
+        errors.append(wrong_at("steering.default", "%(reason)s; add it to them", reason=reason))
     return errors + _check_rest(spec)
 
 
@@ -72,15 +67,13 @@ def _check_rest(spec: WebhookSpec) -> list[FieldError]:
     errors = []
     if spec.retry.profile != "none":
         errors.append(
-            FieldError("retry", say("the call waits for the answer, so the webhook is sent once: choose no retries"))
+            wrong_at("retry", "the call waits for the answer, so the webhook is sent once: choose no retries")
         )
     if spec.on_success or spec.on_failure:
         errors.append(
-            FieldError(
-                "on_success", say("a webhook that a call asks has no next event; its answer may name the next webhook")
-            )
+            wrong_at("on_success", "a webhook that a call asks has no next event; its answer may name the next webhook")
         )
     if spec.limits.delay or spec.limits.per_minute:
         name = "limits.delay" if spec.limits.delay else "limits.per_minute"
-        errors.append(FieldError(name, say("the call waits for the answer, so the webhook is sent at once: give 0")))
+        errors.append(wrong_at(name, "the call waits for the answer, so the webhook is sent at once: give 0"))
     return errors

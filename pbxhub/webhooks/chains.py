@@ -9,6 +9,7 @@ from dataclasses import replace
 from pbxhub.translatable import say
 from pbxhub.webhooks.catalogue import OTHER_STAGES, QUESTION
 from pbxhub.webhooks.spec import FieldError, WebhookSpec
+from pbxhub.webhooks.spec_json import wrong_at
 
 LONGEST_CHAIN = 20
 CHAIN_FIELDS = ("on_success", "on_failure", "wait_for")
@@ -31,9 +32,9 @@ def loose_ends(spec: WebhookSpec, is_on: Mapping[str, bool]) -> Iterator[FieldEr
     for field in CHAIN_FIELDS:
         target = getattr(spec, field)
         if target and target not in is_on:
-            yield FieldError(field, say("names the webhook %(target)s, which does not exist", target=target))
+            yield wrong_at(field, "names the webhook %(target)s, which does not exist", target=target)
         elif target and not is_on[target]:
-            yield FieldError(field, say("names the webhook %(target)s, which is switched off", target=target))
+            yield wrong_at(field, "names the webhook %(target)s, which is switched off", target=target)
 
 
 def check_chains(specs: Mapping[str, WebhookSpec]) -> dict[str, list[FieldError]]:
@@ -49,15 +50,13 @@ def _check(name: str, specs: Mapping[str, WebhookSpec]) -> list[FieldError]:
         if not target:
             continue
         if target not in specs:
-            errors.append(FieldError(field, say("names the webhook %(target)s, which does not exist", target=target)))
+            errors.append(wrong_at(field, "names the webhook %(target)s, which does not exist", target=target))
         elif cycle := _way_back(name, target, specs):
             errors.append(
-                FieldError(field, say("leads back to itself: %(way)s; a chain must have an end", way=" → ".join(cycle)))
+                wrong_at(field, "leads back to itself: %(way)s; a chain must have an end", way=" → ".join(cycle))
             )
         elif _length(target, specs) >= LONGEST_CHAIN:
-            errors.append(
-                FieldError(field, say("makes a chain longer than %(longest)s webhooks", longest=LONGEST_CHAIN))
-            )
+            errors.append(wrong_at(field, "makes a chain longer than %(longest)s webhooks", longest=LONGEST_CHAIN))
     return errors
 
 
@@ -65,7 +64,7 @@ def check_wait(stage: str, spec: WebhookSpec) -> list[FieldError]:
     """Whether a webhook of this stage can wait for an answer: only a call has other webhooks that were sent before."""
     if not spec.wait_for or stage not in (QUESTION, *OTHER_STAGES):
         return []
-    return [FieldError("wait_for", say("only webhooks of calls can wait for an answer; clear this field"))]
+    return [wrong_at("wait_for", "only webhooks of calls can wait for an answer; clear this field")]
 
 
 def _check_wait(name: str, specs: Mapping[str, WebhookSpec]) -> list[FieldError]:
@@ -73,7 +72,7 @@ def _check_wait(name: str, specs: Mapping[str, WebhookSpec]) -> list[FieldError]
     if not awaited:
         return []
     if awaited not in specs:
-        return [FieldError("wait_for", say("names the webhook %(target)s, which does not exist", target=awaited))]
+        return [wrong_at("wait_for", "names the webhook %(target)s, which does not exist", target=awaited)]
     later = {name, *_after(name, specs)}
     if awaited in later:
         problem = say("%(target)s is sent after this webhook, so each would wait for the other", target=awaited)

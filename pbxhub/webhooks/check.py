@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pbxhub.translatable import say
 from pbxhub.webhooks import params
 from pbxhub.webhooks.answer_verdict import check_success
 from pbxhub.webhooks.auth import check_auth
@@ -16,7 +15,7 @@ from pbxhub.webhooks.request import compile_request, may_send_recording
 from pbxhub.webhooks.retry import check_retry
 from pbxhub.webhooks.saved_values import check_answer
 from pbxhub.webhooks.spec import FieldError, Parameter, RequestSpec, SpecError, WebhookSpec, load_spec
-from pbxhub.webhooks.spec_json import join
+from pbxhub.webhooks.spec_json import join, wrong_at
 from pbxhub.webhooks.template import TemplateError, compile_template
 
 MOST_IN_FLIGHT, LONGEST_DEADLINE, LONGEST_UPLOAD = 100, 60, 600
@@ -45,9 +44,9 @@ def check_name(name: str, stage: str) -> list[FieldError]:
     """Whether an event of this stage may be called that. The dialplan asks for a call.question by its name, as one
     argument of AGI()."""
     if not 1 <= len(name) <= LONGEST_NAME:
-        return [FieldError("name", say("Give the event a name of 1 to %(most)s characters.", most=LONGEST_NAME))]
+        return [wrong_at("name", "Give the event a name of 1 to %(most)s characters.", most=LONGEST_NAME)]
     if stage == QUESTION and set(name) & _DIALPLAN_SIGNS:
-        return [FieldError("name", say("Do not use , ( ) and $: the dialplan refers to this event by its name."))]
+        return [wrong_at("name", "Do not use , ( ) and $: the dialplan refers to this event by its name.")]
     return []
 
 
@@ -55,7 +54,7 @@ def check_set_name(name: str) -> list[FieldError]:
     """Whether a set of webhooks may be called that; "" is for webhooks of no set."""
     if len(name) <= LONGEST_NAME and name == name.strip() and name.isprintable():
         return []
-    return [FieldError("set", say("Write one line of up to %(most)s characters.", most=LONGEST_NAME))]
+    return [wrong_at("set", "Write one line of up to %(most)s characters.", most=LONGEST_NAME)]
 
 
 def check_stage(stage: str) -> list[FieldError]:
@@ -63,7 +62,7 @@ def check_stage(stage: str) -> list[FieldError]:
     return (
         []
         if stage in STAGES
-        else [FieldError("stage", say("is %(data)s; use one of %(known)s", data=repr(stage), known=", ".join(STAGES)))]
+        else [wrong_at("stage", "is %(data)s; use one of %(known)s", data=repr(stage), known=", ".join(STAGES))]
     )
 
 
@@ -81,11 +80,11 @@ def _check_limits(spec: WebhookSpec) -> list[FieldError]:
     bounds = (("in_flight", limits.in_flight, MOST_IN_FLIGHT), ("deadline", limits.deadline, longest))
     from_none = (("per_minute", limits.per_minute, MOST_PER_MINUTE), ("delay", limits.delay, LONGEST_DELAY))
     return [
-        FieldError(f"limits.{name}", say("is %(given)s; give 1 to %(most)s", given=given, most=most))
+        wrong_at(f"limits.{name}", "is %(given)s; give 1 to %(most)s", given=given, most=most)
         for name, given, most in bounds
         if not 1 <= given <= most
     ] + [
-        FieldError(f"limits.{name}", say("is %(given)s; give 0 to %(most)s", given=given, most=most))
+        wrong_at(f"limits.{name}", "is %(given)s; give 0 to %(most)s", given=given, most=most)
         for name, given, most in from_none
         if not 0 <= given <= most
     ]
@@ -95,35 +94,31 @@ def _check_rest(request: RequestSpec) -> list[FieldError]:
     given = (("tls_ca", request.tls_ca), ("tls_certificate", request.tls_certificate))
     errors = [FieldError(name, message) for name, text in given if text and (message := certificates_error(text))]
     if request.tls_certificate and request.url.lower().startswith("http://"):
-        errors.append(
-            FieldError("tls_certificate", say("is used with https only; give an https:// address or delete it"))
-        )
+        errors.append(wrong_at("tls_certificate", "is used with https only; give an https:// address or delete it"))
     return errors
 
 
 def advice(spec: WebhookSpec, stage: str) -> list[FieldError]:
     """Warnings: settings that may be saved but probably do not do what the user wants."""
     notes = [
-        FieldError(path, say("%(name)s has no value at the stage %(stage)s and will be empty", name=name, stage=stage))
+        wrong_at(path, "%(name)s has no value at the stage %(stage)s and will be empty", name=name, stage=stage)
         for path, name in used_parameters(spec)
         if not params.exists_at(name, stage)
     ]
     if spec.wait_for:
-        notes.append(
-            FieldError("wait_for", say("is sent after %(name)s has answered in this call", name=spec.wait_for))
-        )
+        notes.append(wrong_at("wait_for", "is sent after %(name)s has answered in this call", name=spec.wait_for))
     if delay := spec.limits.delay:
-        notes.append(FieldError("limits.delay", say("is sent %(seconds)s s after the event", seconds=delay)))
+        notes.append(wrong_at("limits.delay", "is sent %(seconds)s s after the event", seconds=delay))
     if rate := spec.limits.per_minute:
         notes.append(
-            FieldError("limits.per_minute", say("leaves at most %(rate)s times a minute; the others wait", rate=rate))
+            wrong_at("limits.per_minute", "leaves at most %(rate)s times a minute; the others wait", rate=rate)
         )
     if spec.request.url.lower().startswith("http://"):
         notes.append(
-            FieldError("url", say("is not encrypted: anyone on the network path can read it; use https:// if you can"))
+            wrong_at("url", "is not encrypted: anyone on the network path can read it; use https:// if you can")
         )
     if not any("<<" in text for _path, text in _templates(spec.request)):
-        notes.append(FieldError("", say("Nothing about the call is sent yet: add a parameter under What is sent.")))
+        notes.append(wrong_at("", "Nothing about the call is sent yet: add a parameter under What is sent."))
     return notes + lint_ga4(spec)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pbxhub.translatable import say
 from pbxhub.webhooks.auth import check_auth, secret_error
 from pbxhub.webhooks.spec import Auth
-from pbxhub.webhooks.spec_json import FieldError, read_as, write
+from pbxhub.webhooks.spec_json import FieldError, read_as, write, wrong_at
 from pbxhub.webhooks.template import TemplateError
 from pbxhub.webhooks.urls import compile_url
 
@@ -123,18 +123,18 @@ def check_connection(spec: ConnectionSpec) -> list[FieldError]:
     if spec.test_url:
         errors += _url_errors("test_url", spec.test_url)
         if not errors and not may_go_to(spec, spec.test_url):
-            errors.append(FieldError("test_url", say("is at a host that is not among the hosts of this connection")))
+            errors.append(wrong_at("test_url", "is at a host that is not among the hosts of this connection"))
     if spec.kind == "oauth2":
-        errors += [FieldError("oauth", say("is missing"))] if spec.oauth is None else _oauth_errors(spec.oauth)
+        errors += [wrong_at("oauth", "is missing")] if spec.oauth is None else _oauth_errors(spec.oauth)
     return errors
 
 
 def _host_errors(spec: ConnectionSpec) -> list[FieldError]:
     if not spec.hosts or len(spec.hosts) > MOST_HOSTS:
-        return [FieldError("hosts", say("give 1 to %(most)s hosts, such as api.example.com", most=MOST_HOSTS))]
+        return [wrong_at("hosts", "give 1 to %(most)s hosts, such as api.example.com", most=MOST_HOSTS)]
     wrong = [entry for entry in spec.hosts if not _is_host(entry)]
     return [
-        FieldError("hosts", say("%(entry)s is not a host; write api.example.com or *.example.com", entry=entry[:100]))
+        wrong_at("hosts", "%(entry)s is not a host; write api.example.com or *.example.com", entry=entry[:100])
         for entry in wrong[:3]
     ]
 
@@ -153,18 +153,16 @@ def _oauth_errors(oauth: OAuth) -> list[FieldError]:
     for name in ("client_id", "scopes", "subject", "word"):
         text = str(getattr(oauth, name))
         if not text.isprintable() or len(text) > 2000:
-            errors.append(FieldError(f"oauth.{name}", say("write one line of up to 2000 characters")))
+            errors.append(wrong_at(f"oauth.{name}", "write one line of up to 2000 characters"))
     if not oauth.client_id:
-        errors.append(FieldError("oauth.client_id", say("is empty; the provider shows it beside the client secret")))
+        errors.append(wrong_at("oauth.client_id", "is empty; the provider shows it beside the client secret"))
     if taken := sorted({one.name for one in oauth.extra} & _OWN_PARAMETERS):
         names = ", ".join(taken)
-        errors.append(
-            FieldError("oauth.extra", say("has %(names)s, which the hub sets itself; remove it", names=names))
-        )
+        errors.append(wrong_at("oauth.extra", "has %(names)s, which the hub sets itself; remove it", names=names))
     if oauth.send_as == "query" and not oauth.name:
-        errors.append(FieldError("oauth.name", say("is empty; give the query parameter that carries the token")))
+        errors.append(wrong_at("oauth.name", "is empty; give the query parameter that carries the token"))
     if oauth.send_as == "header" and (not oauth.word or secret_error(Auth("bearer"), oauth.word)):
-        errors.append(FieldError("oauth.word", say("is empty or has a character that no header may have; use Bearer")))
+        errors.append(wrong_at("oauth.word", "is empty or has a character that no header may have; use Bearer"))
     return errors
 
 
@@ -175,9 +173,9 @@ def _url_errors(path: str, url: str) -> list[FieldError]:
     except TemplateError as error:
         return [FieldError(path, message) for message in error.messages]
     if "<<" in url:
-        return [FieldError(path, say("must not have parameters"))]
+        return [wrong_at(path, "must not have parameters")]
     if origin.startswith("http:") and not _is_private(origin):
-        return [FieldError(path, say("must begin with https://, because secrets are sent there"))]
+        return [wrong_at(path, "must begin with https://, because secrets are sent there")]
     return []
 
 

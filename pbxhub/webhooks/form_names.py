@@ -6,9 +6,8 @@ The same name twice at one level is meant: user[] for PHP, user for others, send
 import re
 from collections.abc import Iterator
 
-from pbxhub.translatable import say
 from pbxhub.webhooks.spec import Parameter
-from pbxhub.webhooks.spec_json import FieldError, join
+from pbxhub.webhooks.spec_json import FieldError, join, wrong_at
 
 _BRACED = re.compile(r"\{\{(.+)\}\}", re.DOTALL)
 _BRACKETS = re.compile(r"\[([^\]]*)\]")
@@ -28,13 +27,11 @@ def clashing_names(parameters: tuple[Parameter, ...], top: str) -> list[FieldErr
         met = [known for known in (*(values.get(part) for part in above), same, groups.get(steps)) if known]
         if met:
             errors.append(
-                FieldError(
+                wrong_at(
                     path,
-                    say(
-                        "is sent as %(name)s beside %(value)s; a receiver keeps only one of them: rename it",
-                        name=name,
-                        value=met[0],
-                    ),
+                    "is sent as %(name)s beside %(value)s; a receiver keeps only one of them: rename it",
+                    name=name,
+                    value=met[0],
                 )
             )
         values.setdefault(steps, name)

@@ -9,9 +9,8 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
-from pbxhub.translatable import say
 from pbxhub.webhooks.spec import Parameter, WebhookSpec
-from pbxhub.webhooks.spec_json import FieldError, join
+from pbxhub.webhooks.spec_json import FieldError, join, wrong_at
 from pbxhub.webhooks.template import TemplateError, compile_template
 
 _HOSTS = frozenset({"www.google-analytics.com", "region1.google-analytics.com"})
@@ -51,12 +50,10 @@ def lint_ga4(spec: WebhookSpec) -> list[FieldError]:
     if not is_ga4(spec.request.url):
         return []
     top = {item.name: item for item in spec.request.parameters}
-    notes = [] if "client_id" in top else [FieldError("parameters.client_id", say("is missing; GA4 requires it"))]
+    notes = [] if "client_id" in top else [wrong_at("parameters.client_id", "is missing; GA4 requires it")]
     if client := top.get("client_id"):
         notes += (
-            []
-            if client.mandatory
-            else [FieldError("parameters.client_id", say("is not marked mandatory; GA4 requires it"))]
+            [] if client.mandatory else [wrong_at("parameters.client_id", "is not marked mandatory; GA4 requires it")]
         )
     notes += _events(top.get("events"))
     notes += _properties(top.get("user_properties"))
@@ -66,18 +63,11 @@ def lint_ga4(spec: WebhookSpec) -> list[FieldError]:
 def _events(events: Parameter | None) -> list[FieldError]:
     path = "parameters.events"
     if events is None or events.type != "array" or not events.children:
-        return [FieldError(path, say("is missing; give an array of 1 to 25 events"))]
+        return [wrong_at(path, "is missing; give an array of 1 to 25 events")]
     notes = []
     if len(events.children) > MOST_EVENTS:
         notes.append(
-            FieldError(
-                path,
-                say(
-                    "has %(count)s events; GA4 accepts %(most)s",
-                    count=len(events.children),
-                    most=MOST_EVENTS,
-                ),
-            )
+            wrong_at(path, "has %(count)s events; GA4 accepts %(most)s", count=len(events.children), most=MOST_EVENTS)
         )
     for index, event in enumerate(events.children):
         notes += _event(event, f"{path}[{index}]")
@@ -89,23 +79,19 @@ def _event(event: Parameter, path: str) -> list[FieldError]:
     notes = []
     name = fields.get("name")
     if name is None or not name.value:
-        notes.append(FieldError(f"{path}.name", say("is missing; GA4 requires it")))
+        notes.append(wrong_at(f"{path}.name", "is missing; GA4 requires it"))
     elif "<<" not in name.value:
         notes += name_notes(name.value, f"{path}.name", LONGEST_NAME)
         if name.value in RESERVED_EVENTS:
-            notes.append(
-                FieldError(f"{path}.name", say("%(value)s is reserved by GA4; use another name", value=name.value))
-            )
+            notes.append(wrong_at(f"{path}.name", "%(value)s is reserved by GA4; use another name", value=name.value))
     parameters = fields["params"].children if "params" in fields else ()
     if len(parameters) > MOST_PARAMS:
         notes.append(
-            FieldError(
+            wrong_at(
                 f"{path}.params",
-                say(
-                    "has %(count)s parameters; GA4 accepts %(most)s",
-                    count=len(parameters),
-                    most=MOST_PARAMS,
-                ),
+                "has %(count)s parameters; GA4 accepts %(most)s",
+                count=len(parameters),
+                most=MOST_PARAMS,
             )
         )
     for item in parameters:
@@ -120,14 +106,7 @@ def _properties(properties: Parameter | None) -> list[FieldError]:
     notes = []
     if len(children) > MOST_PROPERTIES:
         notes.append(
-            FieldError(
-                path,
-                say(
-                    "has %(count)s properties; GA4 accepts %(most)s",
-                    count=len(children),
-                    most=MOST_PROPERTIES,
-                ),
-            )
+            wrong_at(path, "has %(count)s properties; GA4 accepts %(most)s", count=len(children), most=MOST_PROPERTIES)
         )
     for item in children:
         own = join(path, item.name)
@@ -140,27 +119,21 @@ def name_notes(name: str, path: str, longest: int) -> list[FieldError]:
     """Why GA4 rejects the name of an event, a parameter or a property."""
     if not _NAME.fullmatch(name):
         return [
-            FieldError(
+            wrong_at(
                 path,
-                say(
-                    "%(name)s is not a name that GA4 accepts: letters, digits and _, beginning with a letter",
-                    name=repr(name),
-                ),
+                "%(name)s is not a name that GA4 accepts: letters, digits and _, beginning with a letter",
+                name=repr(name),
             )
         ]
     if len(name) > longest:
-        return [
-            FieldError(path, say("has %(count)s characters; GA4 accepts %(longest)s", count=len(name), longest=longest))
-        ]
+        return [wrong_at(path, "has %(count)s characters; GA4 accepts %(longest)s", count=len(name), longest=longest)]
     if name.lower().startswith(_RESERVED_PREFIXES):
         return [
-            FieldError(
+            wrong_at(
                 path,
-                say(
-                    "%(name)s begins with a prefix reserved by GA4 (%(known)s)",
-                    name=name,
-                    known=" ".join(_RESERVED_PREFIXES),
-                ),
+                "%(name)s begins with a prefix reserved by GA4 (%(known)s)",
+                name=name,
+                known=" ".join(_RESERVED_PREFIXES),
             )
         ]
     return []
@@ -169,7 +142,7 @@ def name_notes(name: str, path: str, longest: int) -> list[FieldError]:
 def property_notes(name: str, path: str) -> list[FieldError]:
     """Why GA4 rejects the name of a user property."""
     if name in RESERVED_PROPERTIES:
-        return [FieldError(path, say("%(value)s is reserved by GA4; use another name", value=name))]
+        return [wrong_at(path, "%(value)s is reserved by GA4; use another name", value=name)]
     return name_notes(name, path, LONGEST_PROPERTY)
 
 
@@ -179,7 +152,7 @@ def _value_notes(item: Parameter, path: str, longest: int) -> list[FieldError]:
     except TemplateError:
         return []
     return (
-        [FieldError(path, say("has %(count)s characters; GA4 accepts %(longest)s", count=fixed, longest=longest))]
+        [wrong_at(path, "has %(count)s characters; GA4 accepts %(longest)s", count=fixed, longest=longest)]
         if fixed > longest
         else []
     )
@@ -197,6 +170,4 @@ def _personal(parameters: tuple[Parameter, ...], path: str) -> Iterator[FieldErr
         except TemplateError:
             continue
         if plain := next((slot.name for slot in slots if slot.name in _PHONES and not slot.filters), ""):
-            yield FieldError(
-                own, say("sends %(plain)s; the policy of Google Analytics forbids personal data", plain=plain)
-            )
+            yield wrong_at(own, "sends %(plain)s; the policy of Google Analytics forbids personal data", plain=plain)

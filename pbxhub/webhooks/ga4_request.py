@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from pbxhub.translatable import say
 from pbxhub.webhooks.ga4 import (
     LONGEST_NAME,
     LONGEST_PROPERTY_VALUE,
@@ -25,7 +24,7 @@ from pbxhub.webhooks.ga4 import (
 )
 from pbxhub.webhooks.paths_in_json import MISSING, json_or_missing
 from pbxhub.webhooks.rendered_request import Request
-from pbxhub.webhooks.spec_json import FieldError, join
+from pbxhub.webhooks.spec_json import FieldError, join, wrong_at
 
 LARGEST_BODY = 130_000
 OLDEST = timedelta(hours=72)
@@ -41,9 +40,7 @@ def lint_request(request: Request, now: datetime) -> list[FieldError]:
     body = json_or_missing(request.body)
     if not isinstance(body, dict):
         return [
-            FieldError(
-                "format", say("GA4 accepts a JSON object only; choose POST, the format json and an object at the top")
-            )
+            wrong_at("format", "GA4 accepts a JSON object only; choose POST, the format json and an object at the top")
         ]
     return [*_size(request), *_client(body), *_time(body, now), *_events(body.get("events")), *_properties(body)]
 
@@ -68,29 +65,24 @@ def _message(item: dict[str, Any]) -> str:
 
 def _size(request: Request) -> Iterator[FieldError]:
     if len(request.body) > LARGEST_BODY:
-        yield FieldError(
-            "parameters",
-            say("have %(count)s bytes; GA4 accepts %(most)s", count=len(request.body), most=LARGEST_BODY),
+        yield wrong_at(
+            "parameters", "have %(count)s bytes; GA4 accepts %(most)s", count=len(request.body), most=LARGEST_BODY
         )
 
 
 def _client(body: dict[str, Any]) -> Iterator[FieldError]:
     path, client = "parameters.client_id", body.get("client_id", MISSING)
     if client is MISSING or client is None or client == "":
-        yield FieldError(path, say("is missing for this call; GA4 requires it"))
+        yield wrong_at(path, "is missing for this call; GA4 requires it")
     elif not isinstance(client, str):
-        yield FieldError(path, say("is %(client)s, a number; GA4 requires a text", client=client))
+        yield wrong_at(path, "is %(client)s, a number; GA4 requires a text", client=client)
     elif cookie := _COOKIE.fullmatch(client):
-        yield FieldError(
-            path, say("is the whole cookie _ga; the client id of this visitor is %(value)s", value=cookie.group(1))
+        yield wrong_at(
+            path, "is the whole cookie _ga; the client id of this visitor is %(value)s", value=cookie.group(1)
         )
     elif not _CLIENT.fullmatch(client):
-        yield FieldError(
-            path,
-            say(
-                "is %(client)s; a client id from Google Analytics looks like 1391543214.177875",
-                client=repr(client),
-            ),
+        yield wrong_at(
+            path, "is %(client)s; a client id from Google Analytics looks like 1391543214.177875", client=repr(client)
         )
 
 
@@ -99,40 +91,39 @@ def _time(body: dict[str, Any], now: datetime) -> Iterator[FieldError]:
     if micros is None:
         return
     if not isinstance(micros, int) or isinstance(micros, bool):
-        yield FieldError(
-            path, say("is %(micros)s; give a number of microseconds, like <<calldate|unix_us>>", micros=repr(micros))
+        yield wrong_at(
+            path, "is %(micros)s; give a number of microseconds, like <<calldate|unix_us>>", micros=repr(micros)
         )
         return
     age = now.timestamp() - micros / _EPOCH_US
     if age > OLDEST.total_seconds() or age < -3600:
-        yield FieldError(path, say("is not within the last 72 hours; GA4 accepts only such times, in microseconds"))
+        yield wrong_at(path, "is not within the last 72 hours; GA4 accepts only such times, in microseconds")
 
 
 def _events(events: Any) -> Iterator[FieldError]:
     path = "parameters.events"
     if not isinstance(events, list) or not events:
-        yield FieldError(path, say("is missing; give an array of 1 to 25 events"))
+        yield wrong_at(path, "is missing; give an array of 1 to 25 events")
         return
     if len(events) > MOST_EVENTS:
-        yield FieldError(path, say("has %(count)s events; GA4 accepts %(most)s", count=len(events), most=MOST_EVENTS))
+        yield wrong_at(path, "has %(count)s events; GA4 accepts %(most)s", count=len(events), most=MOST_EVENTS)
     for index, event in enumerate(events):
         yield from _event(event, f"{path}[{index}]")
 
 
 def _event(event: Any, path: str) -> Iterator[FieldError]:
     if not isinstance(event, dict) or not isinstance(event.get("name"), str) or not event["name"]:
-        yield FieldError(f"{path}.name", say("is missing; GA4 requires it"))
+        yield wrong_at(f"{path}.name", "is missing; GA4 requires it")
         return
     yield from name_notes(event["name"], f"{path}.name", LONGEST_NAME)
     if event["name"] in RESERVED_EVENTS:
-        yield FieldError(f"{path}.name", say("%(value)s is reserved by GA4; use another name", value=event["name"]))
+        yield wrong_at(f"{path}.name", "%(value)s is reserved by GA4; use another name", value=event["name"])
     parameters = event.get("params")
     if not isinstance(parameters, dict):
         return
     if len(parameters) > MOST_PARAMS:
-        yield FieldError(
-            f"{path}.params",
-            say("has %(count)s parameters; GA4 accepts %(most)s", count=len(parameters), most=MOST_PARAMS),
+        yield wrong_at(
+            f"{path}.params", "has %(count)s parameters; GA4 accepts %(most)s", count=len(parameters), most=MOST_PARAMS
         )
     for name, value in parameters.items():
         yield from name_notes(name, join(f"{path}.params", name), LONGEST_NAME)
@@ -141,11 +132,11 @@ def _event(event: Any, path: str) -> Iterator[FieldError]:
 
 def _value(name: str, value: Any, path: str) -> Iterator[FieldError]:
     if name == "session_id" and not str(value).isdigit():
-        yield FieldError(path, say("is %(value)s; GA4 accepts digits only", value=repr(value)))
+        yield wrong_at(path, "is %(value)s; GA4 accepts digits only", value=repr(value))
     elif name == "engagement_time_msec" and (not isinstance(value, (int, float)) or isinstance(value, bool)):
-        yield FieldError(path, say("is %(value)s; GA4 accepts a number", value=repr(value)))
+        yield wrong_at(path, "is %(value)s; GA4 accepts a number", value=repr(value))
     elif isinstance(value, dict) or (isinstance(value, list) and name != "items"):
-        yield FieldError(path, say("is a list or an object; GA4 accepts texts and numbers"))
+        yield wrong_at(path, "is a list or an object; GA4 accepts texts and numbers")
     else:
         yield from _length(value, path, LONGEST_VALUE)
 
@@ -155,13 +146,8 @@ def _properties(body: dict[str, Any]) -> Iterator[FieldError]:
     if not isinstance(properties, dict):
         return
     if len(properties) > MOST_PROPERTIES:
-        yield FieldError(
-            path,
-            say(
-                "has %(count)s properties; GA4 accepts %(most)s",
-                count=len(properties),
-                most=MOST_PROPERTIES,
-            ),
+        yield wrong_at(
+            path, "has %(count)s properties; GA4 accepts %(most)s", count=len(properties), most=MOST_PROPERTIES
         )
     for name, item in properties.items():
         yield from property_notes(name, join(path, name))
@@ -171,6 +157,4 @@ def _properties(body: dict[str, Any]) -> Iterator[FieldError]:
 
 def _length(value: Any, path: str, longest: int) -> Iterator[FieldError]:
     if isinstance(value, str) and len(value) > longest:
-        yield FieldError(
-            path, say("has %(count)s characters; GA4 accepts %(longest)s", count=len(value), longest=longest)
-        )
+        yield wrong_at(path, "has %(count)s characters; GA4 accepts %(longest)s", count=len(value), longest=longest)

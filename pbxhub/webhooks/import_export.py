@@ -7,14 +7,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pbxhub.translatable import say
 from pbxhub.webhooks.auth import keeps_secret
 from pbxhub.webhooks.chains import check_chains
 from pbxhub.webhooks.check import check_name, check_set_name, check_stage, problems
 from pbxhub.webhooks.connection_spec import ConnectionSpec, check_connection
 from pbxhub.webhooks.gallery import unfilled
 from pbxhub.webhooks.spec import WebhookSpec
-from pbxhub.webhooks.spec_json import FieldError, SpecError, join, json_schema, read_as, write
+from pbxhub.webhooks.spec_json import FieldError, SpecError, join, json_schema, read_as, write, wrong_at
 
 MOST_WEBHOOKS = 1000
 
@@ -114,7 +113,7 @@ def connections_in(data: Any) -> tuple[ExportedConnection, ...]:
         for error in _below(f"connections.{each.name}", _name_errors(each.name) + check_connection(each.spec))
     ]
     if len({each.name for each in found}) < len(found):
-        errors.append(FieldError("connections", say("has the same name twice")))
+        errors.append(wrong_at("connections", "has the same name twice"))
     if errors:
         raise SpecError(errors)
     return found
@@ -123,7 +122,7 @@ def connections_in(data: Any) -> tuple[ExportedConnection, ...]:
 def _name_errors(name: str) -> list[FieldError]:
     if 0 < len(name) <= 200 and name == name.strip() and name.isprintable():
         return []
-    return [FieldError("name", say("write one line of up to 200 characters"))]
+    return [wrong_at("name", "write one line of up to 200 characters")]
 
 
 def _read(data: Any) -> Bundle:
@@ -139,13 +138,11 @@ def _named(bundle: Bundle) -> Bundle:
 def _check(bundle: Bundle, existing: Mapping[str, Exported], locked: Collection[str]) -> list[FieldError]:
     if len(bundle.webhooks) > MOST_WEBHOOKS:
         return [
-            FieldError(
+            wrong_at(
                 "webhooks",
-                say(
-                    "has %(count)s webhooks; import at most %(most)s at once",
-                    count=len(bundle.webhooks),
-                    most=MOST_WEBHOOKS,
-                ),
+                "has %(count)s webhooks; import at most %(most)s at once",
+                count=len(bundle.webhooks),
+                most=MOST_WEBHOOKS,
             )
         ]
     errors = []
@@ -153,9 +150,9 @@ def _check(bundle: Bundle, existing: Mapping[str, Exported], locked: Collection[
     for index, webhook in enumerate(bundle.webhooks):
         path = f"webhooks.{webhook.name}" if webhook.name else f"webhooks[{index}]"
         if webhook.name in seen:
-            errors.append(FieldError(join(path, "name"), say("occurs twice in the file")))
+            errors.append(wrong_at(join(path, "name"), "occurs twice in the file"))
         if webhook.name in locked:
-            errors.append(FieldError(join(path, "name"), say("is the name of the locked event; use another name")))
+            errors.append(wrong_at(join(path, "name"), "is the name of the locked event; use another name"))
         seen.add(webhook.name)
         named = check_name(webhook.name, webhook.stage) + check_stage(webhook.stage) + check_set_name(webhook.set or "")
         errors += _below(path, named + problems(webhook.spec))

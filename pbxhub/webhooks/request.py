@@ -17,7 +17,7 @@ from pbxhub.webhooks.leaves import Node
 from pbxhub.webhooks.rendered_request import SKIPPED, NotSent, Request
 from pbxhub.webhooks.rendering import LARGEST_REQUEST, Context, MandatoryError, RenderError, to_bytes
 from pbxhub.webhooks.spec import Field, Parameter, RequestSpec, WebhookSpec
-from pbxhub.webhooks.spec_json import FieldError, SpecError, join
+from pbxhub.webhooks.spec_json import FieldError, SpecError, join, wrong_at
 from pbxhub.webhooks.template import RECORDING_BASE64, Template, TemplateError, compile_template, literal
 from pbxhub.webhooks.tree import compile_tree, template_bytes
 from pbxhub.webhooks.urls import LONGEST_URL, Url, compile_url, join_query
@@ -207,9 +207,9 @@ def _misplaced_base64(spec: WebhookSpec) -> Iterator[FieldError]:
     if request.method in WITHOUT_BODY or "rpc_method" in inside:
         wrong += inside
     for path in wrong:
-        yield FieldError(path, say("has <<recording_base64>>, which only a body can carry; use POST and a body"))
+        yield wrong_at(path, "has <<recording_base64>>, which only a body can carry; use POST and a body")
     if spec.steering is not None and (inside or _sends_recording(request.parameters)):
-        yield FieldError("parameters", say("send the recording, but a call that waits for an answer has none yet"))
+        yield wrong_at("parameters", "send the recording, but a call that waits for an answer has none yet")
 
 
 def _url(request: RequestSpec, errors: list[FieldError]) -> Url | None:
@@ -230,13 +230,11 @@ def _tree(request: RequestSpec, errors: list[FieldError]) -> Node:
 def _headers(request: RequestSpec, errors: list[FieldError]) -> tuple[CompiledField, ...]:
     if len(request.headers) > MOST_HEADERS:
         errors.append(
-            FieldError(
+            wrong_at(
                 "headers",
-                say(
-                    "has %(count)s headers; at most %(most)s are sent",
-                    count=len(request.headers),
-                    most=MOST_HEADERS,
-                ),
+                "has %(count)s headers; at most %(most)s are sent",
+                count=len(request.headers),
+                most=MOST_HEADERS,
             )
         )
     fields = [
@@ -247,7 +245,7 @@ def _headers(request: RequestSpec, errors: list[FieldError]) -> tuple[CompiledFi
         if message := header_name_error(item.name):
             errors.append(FieldError(field.path, message))
         elif item.name.lower() in seen:
-            errors.append(FieldError(field.path, say("%(name)s occurs twice", name=item.name)))
+            errors.append(wrong_at(field.path, "%(name)s occurs twice", name=item.name))
         if message := header_value_error(field.template.literal):
             errors.append(FieldError(field.path, message))
         seen.add(item.name.lower())
@@ -261,25 +259,23 @@ def _headers(request: RequestSpec, errors: list[FieldError]) -> tuple[CompiledFi
 def _query(request: RequestSpec, errors: list[FieldError]) -> tuple[CompiledField, ...]:
     if len(request.query) > MOST_QUERY_FIELDS:
         errors.append(
-            FieldError(
+            wrong_at(
                 "query",
-                say(
-                    "has %(count)s parameters; at most %(most)s are sent",
-                    count=len(request.query),
-                    most=MOST_QUERY_FIELDS,
-                ),
+                "has %(count)s parameters; at most %(most)s are sent",
+                count=len(request.query),
+                most=MOST_QUERY_FIELDS,
             )
         )
     for index, item in enumerate(request.query):
         if not item.name:
-            errors.append(FieldError(f"query[{index}]", say("has no name; give one")))
+            errors.append(wrong_at(f"query[{index}]", "has no name; give one"))
     return tuple(_field(item, "query", index, item.empty == "omit", errors) for index, item in enumerate(request.query))
 
 
 def _field(item: Field, group: str, index: int, omit_empty: bool, errors: list[FieldError]) -> CompiledField:
     path = join(group, item.name or f"[{index}]")
     if item.empty == "null":
-        errors.append(FieldError(path, say("cannot be null; send an empty text or omit the field")))
+        errors.append(wrong_at(path, "cannot be null; send an empty text or omit the field"))
     try:
         template = compile_template(item.value)
     except TemplateError as error:
@@ -301,23 +297,16 @@ def _check_size(request: RequestSpec, errors: list[FieldError]) -> None:
     size = sum(len(to_bytes(text)) for text in texts) + template_bytes(request.parameters)
     if size > LARGEST_TEMPLATE:
         errors.append(
-            FieldError(
+            wrong_at(
                 "",
-                say(
-                    "the webhook has %(size)s bytes of text; at most %(most)s are allowed",
-                    size=size,
-                    most=LARGEST_TEMPLATE,
-                ),
+                "the webhook has %(size)s bytes of text; at most %(most)s are allowed",
+                size=size,
+                most=LARGEST_TEMPLATE,
             )
         )
     if len(request.file) > LARGEST_REQUEST:
         errors.append(
-            FieldError(
-                "file",
-                say(
-                    "has %(count)s bytes; at most %(most)s are sent",
-                    count=len(request.file),
-                    most=LARGEST_REQUEST,
-                ),
+            wrong_at(
+                "file", "has %(count)s bytes; at most %(most)s are sent", count=len(request.file), most=LARGEST_REQUEST
             )
         )

@@ -1,7 +1,7 @@
 """Decides when a failed attempt is retried and when it is final. Pure: the caller provides chance and time."""
 
-from pbxhub.translatable import say
 from pbxhub.webhooks.spec import FieldError, Retry
+from pbxhub.webhooks.spec_json import wrong_at
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 LONGEST_RETRY_AFTER = HOUR
@@ -44,23 +44,20 @@ def next_delay(
 def check_retry(retry: Retry) -> list[FieldError]:
     """Errors in a retry profile."""
     if retry.profile != "own":
-        wrong = [FieldError("retry.delays", say("belong to the profile “own”; delete them or choose that profile"))]
+        wrong = [wrong_at("retry.delays", "belong to the profile “own”; delete them or choose that profile")]
         return wrong if retry.delays else []
     if not 1 <= len(retry.delays) <= MOST_DELAYS:
         return [
-            FieldError(
+            wrong_at(
                 "retry.delays",
-                say(
-                    "has %(count)s delays; give 1 to %(most)s, in seconds",
-                    count=len(retry.delays),
-                    most=MOST_DELAYS,
-                ),
+                "has %(count)s delays; give 1 to %(most)s, in seconds",
+                count=len(retry.delays),
+                most=MOST_DELAYS,
             )
         ]
     return [
-        FieldError(
-            f"retry.delays[{index}]",
-            say("is %(delay)s; give 1 to %(longest)s seconds", delay=delay, longest=LONGEST_DELAY),
+        wrong_at(
+            f"retry.delays[{index}]", "is %(delay)s; give 1 to %(longest)s seconds", delay=delay, longest=LONGEST_DELAY
         )
         for index, delay in enumerate(retry.delays)
         if not 1 <= delay <= LONGEST_DELAY

@@ -14,6 +14,7 @@ from pbxhub.storable import storable
 from pbxhub.translatable import say
 from pbxhub.webhooks.paths_in_json import MISSING, json_or_missing, parse_path, walk
 from pbxhub.webhooks.spec import AnswerSpec, FieldError, Saved
+from pbxhub.webhooks.spec_json import wrong_at
 
 MOST_SAVED = 50
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
@@ -148,29 +149,30 @@ def check_answer(answer: AnswerSpec) -> list[FieldError]:
     errors = []
     if len(answer.save) > MOST_SAVED:
         errors.append(
-            FieldError(
+            wrong_at(
                 "answer.save",
-                say(
-                    "has %(count)s values; at most %(most)s are allowed",
-                    count=len(answer.save),
-                    most=MOST_SAVED,
-                ),
+                "has %(count)s values; at most %(most)s are allowed",
+                count=len(answer.save),
+                most=MOST_SAVED,
             )
         )
     for index, item in enumerate(answer.save):
         if not _NAME.fullmatch(item.name):
             errors.append(
-                FieldError(
+                wrong_at(
                     f"answer.save[{index}].name",
-                    say("%(name)s is not a valid name; use Latin letters", name=repr(item.name)),
+                    "%(name)s is not a valid name; use Latin letters",
+                    name=repr(item.name),
                 )
             )
         if not _path_is_right(answer, item.path):
             example = "result.items[0].id" if answer.format == "json" else "call/leg[0]/status or call/@id"
             errors.append(
-                FieldError(
+                wrong_at(
                     f"answer.save[{index}].path",
-                    say("%(path)s is not a path; write %(example)s", path=repr(item.path), example=example),
+                    "%(path)s is not a path; write %(example)s",
+                    path=repr(item.path),
+                    example=example,
                 )
             )
     return errors + _doubled(item.name for item in answer.save)
@@ -187,6 +189,6 @@ def _doubled(names: Iterable[str]) -> list[FieldError]:
     errors = []
     for index, name in enumerate(names):
         if name in seen:
-            errors.append(FieldError(f"answer.save[{index}].name", say("%(name)s occurs twice", name=name)))
+            errors.append(wrong_at(f"answer.save[{index}].name", "%(name)s occurs twice", name=name))
         seen.add(name)
     return errors

@@ -30,6 +30,11 @@ class FieldError:
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
+def wrong_at(path: str, text: str, /, **values: object) -> FieldError:
+    """The field at this path, and what is wrong with it; text and values as in say()."""
+    return FieldError(path, say(text, **values))
+
+
 class SpecError(Exception):
     """The input is not a valid webhook. errors: every wrong field, in the order of the form."""
 

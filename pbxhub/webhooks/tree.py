@@ -26,7 +26,7 @@ from pbxhub.webhooks.leaves import (
 )
 from pbxhub.webhooks.rendering import Context, MandatoryError, RenderError, to_bytes
 from pbxhub.webhooks.spec import Format, Parameter
-from pbxhub.webhooks.spec_json import FieldError, join
+from pbxhub.webhooks.spec_json import FieldError, join, wrong_at
 from pbxhub.webhooks.template import RECORDING_BASE64, Template, TemplateError, compile_template
 
 DEEPEST, MOST_PARAMETERS = 10, 500
@@ -75,13 +75,11 @@ def compile_tree(
     node = compiler.container(root, "parameters", 1)
     if compiler.count > MOST_PARAMETERS:
         errors.append(
-            FieldError(
+            wrong_at(
                 "parameters",
-                say(
-                    "has %(count)s parameters; at most %(most)s are sent",
-                    count=compiler.count,
-                    most=MOST_PARAMETERS,
-                ),
+                "has %(count)s parameters; at most %(most)s are sent",
+                count=compiler.count,
+                most=MOST_PARAMETERS,
             )
         )
     elif request_format in REPEATING and not errors:

@@ -23,6 +23,7 @@ PO = ROOT / "pbxhub/web/translations/uk/LC_MESSAGES/messages.po"
 MO = PO.with_suffix(".mo")
 _METHODS = [("pbxhub/web/**.py", "python"), ("templates/**.html", "jinja2")]
 _SAYING = [("pbxhub/**.py", "python")]
+_SAYERS = {"say": None, "wrong_at": (2,)}  # functions, and which argument is the text
 
 
 def texts() -> Catalog:
@@ -32,7 +33,7 @@ def texts() -> Catalog:
     found = extract_from_dir(ROOT, _METHODS, keywords=keywords, options_map={}, directory_filter=_wanted)
     for _file, _line, message, _comments, _context in found:
         catalog.add(message)
-    for _file, _line, message, _comments, _context in extract_from_dir(ROOT, _SAYING, keywords={"say": None}):
+    for _file, _line, message, _comments, _context in extract_from_dir(ROOT, _SAYING, keywords=_SAYERS):
         catalog.add(message)
     for item in gallery():
         for text in filter(None, (item.description, item.note, item.secret, *(ask.label for ask in item.ask))):

@@ -14,7 +14,7 @@ from typing import Any
 from pbxhub.translatable import say
 from pbxhub.webhooks.connection_spec import ConnectionSpec
 from pbxhub.webhooks.gallery import Ask, fill_blanks
-from pbxhub.webhooks.spec_json import FieldError, SpecError, read_as
+from pbxhub.webhooks.spec_json import SpecError, read_as, wrong_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,6 @@ def filled_in(preset: Preset, data: Any, answers: Mapping[str, str]) -> Any:
     given = {ask.name: answers.get(ask.name, "").strip() for ask in preset.ask}
     if missing := [ask for ask in preset.ask if not given[ask.name]]:
         raise SpecError(
-            [FieldError(f"ask.{ask.name}", say("is empty; give %(label)s", label=say(ask.label))) for ask in missing]
+            [wrong_at(f"ask.{ask.name}", "is empty; give %(label)s", label=say(ask.label)) for ask in missing]
         )
     return fill_blanks(data, given)

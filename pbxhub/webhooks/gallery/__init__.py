@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pbxhub.translatable import say
 from pbxhub.webhooks.check import check_spec, texts_of
 from pbxhub.webhooks.spec import WebhookSpec
-from pbxhub.webhooks.spec_json import FieldError, SpecError, read_as, write
+from pbxhub.webhooks.spec_json import FieldError, SpecError, read_as, write, wrong_at
 
 _BLANK = re.compile(r"\[\[([a-z_0-9]+)\]\]")
 _HOST = re.compile(r"https://\[\[([a-z_0-9]+)\]\]([^/]*)/")  # a blank for a host, or for the first part of one
@@ -96,7 +96,7 @@ def fill(item: Item, answers: Mapping[str, str]) -> tuple[Ready, ...]:
     missing = [ask for ask in item.ask if not answers.get(ask.name, "").strip()]
     if missing:
         raise SpecError(
-            [FieldError(f"ask.{ask.name}", say("is empty; give %(label)s", label=say(ask.label))) for ask in missing]
+            [wrong_at(f"ask.{ask.name}", "is empty; give %(label)s", label=say(ask.label)) for ask in missing]
         )
     filled = as_copied(item, answers)
     specs = [check_spec(fill_blanks(write(ready.spec), filled)) for ready in item.webhooks]
@@ -106,12 +106,10 @@ def fill(item: Item, answers: Mapping[str, str]) -> tuple[Ready, ...]:
 def unfilled(spec: WebhookSpec) -> list[FieldError]:
     """Errors for [[brackets]] that are not filled in: such a webhook must not be switched on."""
     return [
-        FieldError(
+        wrong_at(
             path,
-            say(
-                "still contains %(value)s of the template; fill it in before you switch the webhook on",
-                value=blank.group(),
-            ),
+            "still contains %(value)s of the template; fill it in before you switch the webhook on",
+            value=blank.group(),
         )
         for path, text in texts_of(spec)
         for blank in _BLANK.finditer(text)
