@@ -32,17 +32,21 @@ class FirstSteps:
         return all((self.pbx, self.connected, self.called, self.webhook, self.delivered))
 
 
-def first_steps(session: Session, access: Access, pbxs: Sequence[Pbx]) -> FirstSteps:
-    """How far a project has come that has these PBXs."""
+def first_steps(
+    session: Session, access: Access, pbxs: Sequence[Pbx], called: bool = False, delivered: bool = False
+) -> FirstSteps:
+    """How far a project has come that has these PBXs. called, delivered: known, and not looked for."""
     project_id = access.project.id
     own = (Webhook.project_id == project_id, Webhook.kind == "event", ~Webhook.locked, Webhook.deleted_on.is_(None))
     # found webhook by webhook, by the index of their deliveries, in one statement however many webhooks there are
     accepted = exists().where(Delivery.webhook_id == Webhook.id, Delivery.state == DELIVERED)
+    any_call = select(Call.id).where(Call.project_id == project_id).limit(1)
+    any_delivered = select(Webhook.id).where(Webhook.project_id == project_id, accepted).limit(1)
     return FirstSteps(
         pbx=bool(pbxs), connected=any(pbx.asterisk_version for pbx in pbxs),
-        called=_is_there(session, select(Call.id).where(Call.project_id == project_id).limit(1)),
+        called=called or _is_there(session, any_call),
         webhook=_is_there(session, select(Webhook.id).where(*own).limit(1)),
-        delivered=_is_there(session, select(Webhook.id).where(Webhook.project_id == project_id, accepted).limit(1)),
+        delivered=delivered or _is_there(session, any_delivered),
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """Figures of the last day for the strip, the bars and the dashboard. Deliveries are counted; how long they took is
 measured on the newest MOST_TIMES of each hour, and the page says so."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
@@ -14,8 +14,8 @@ from sqlalchemy import (
     ScalarSelect,
     Select,
     String,
-    Subquery,
     Uuid,
+    case,
     cast,
     func,
     literal_column,
@@ -31,7 +31,7 @@ from pbxhub.store.history import IS_OVER, RESULT, Call
 from pbxhub.store.ids import first_id_at
 from pbxhub.store.webhooks import Webhook
 
-MOST_ROWS = 100_000
+MOST_CALLS = 200_000  # of two days
 MOST_TIMES = 200  # of an hour: a percentile of 200 is near that of all
 MOST_PROBLEMS = 10_000
 HOURS = 24
@@ -54,6 +54,18 @@ class Bar:
     @property
     def total(self) -> int:
         return self.counts.total()
+
+
+@dataclass(frozen=True, slots=True)
+class DayOfCalls:
+    """The calls of today. yesterday: how many there had been yesterday at this time of the day."""
+
+    bars: tuple[Bar, ...]
+    yesterday: int
+
+    @property
+    def total(self) -> int:
+        return sum(bar.total for bar in self.bars)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +133,7 @@ def _states_by_hour(
     hours = _hours(start, 2 * HOURS)
 
     def count(of: Conditions) -> ScalarSelect[int]:
-        return select(func.count(Delivery.id)).where(*of, *_within(hours)).scalar_subquery()
+        return select(func.count()).select_from(Delivery).where(*of, *_within(hours)).scalar_subquery()
 
     mine = _of(project_id, webhook_id)
     failed, cancelled = ((*_not_delivered(project_id, webhook_id), Delivery.state == s) for s in (FAILED, CANCELLED))
@@ -136,13 +148,14 @@ def _states_by_hour(
 def _still_open(session: Session, project_id: int, webhook_id: int | None, start: datetime) -> tuple[Counter[str], ...]:
     """The deliveries of each hour that are not over. Few are, so that the indexes of what is open lead to them."""
     mine = [unindexed(Delivery.project_id) == project_id, *([Delivery.webhook_id == webhook_id] if webhook_id else [])]
-    opened = select(_hour_number(session).label("hour"), Delivery.state).where(Delivery.created_on >= start, *mine)
+    opened = select(_hours_since(session, 0, Delivery.created_on).label("hour"), Delivery.state).where(
+        Delivery.created_on >= start, *mine
+    )
     rows = union_all(opened.where(_IS_PENDING, Delivery.lane.in_(LANES)), opened.where(_IS_WAITING)).subquery()
     found = tuple(Counter[str]() for _hour in range(2 * HOURS))
-    first = int(start.timestamp()) // 3600
     grouped = select(rows.c.hour, rows.c.state, func.count()).group_by(rows.c.hour, rows.c.state)
-    for hour, state, count in session.execute(grouped):
-        found[min(int(hour) - first, len(found) - 1)][state] = count
+    for number, state, count in session.execute(grouped):
+        found[min(int(number), len(found) - 1)][state] = count
     return found
 
 
@@ -163,7 +176,8 @@ def _answer_times(
     found = []
     for bar, (text,) in zip(bars, session.execute(_of_each(hours, joined)), strict=True):
         times = [int(each) for each in (text or "").split()]
-        found += [(each, max(1, bar.total / len(times))) for each in times]
+        each_for = max(1, bar.total / len(times)) if times else 1
+        found += [(time, each_for) for time in times]
     return sorted(found)
 
 
@@ -193,52 +207,46 @@ def _of(project_id: int, webhook_id: int | None) -> Conditions:
     return (unindexed(Delivery.project_id) == project_id, Delivery.webhook_id == webhook_id)
 
 
-def _hour_number(session: Session) -> ColumnElement[Any]:
-    """Hours since 1970 of a delivery: times are microseconds on SQLite, timestamps on PostgreSQL."""
+def _hours_since(session: Session, start: Any, moment: Any) -> ColumnElement[Any]:
+    """Whole hours from start (seconds since 1970): times are microseconds on SQLite, timestamps on PostgreSQL. There in
+    floating point: the exact decimals of extract() take twice the time."""
     if session.get_bind().dialect.name == "sqlite":
-        return type_coerce(Delivery.created_on, BigInteger).op("/")(literal_column("3600000000"))
-    return func.floor(func.extract("epoch", Delivery.created_on) / 3600)
+        since: ColumnElement[Any] = type_coerce(moment, BigInteger) - start * 1_000_000
+        return since // literal_column("3600000000", BigInteger)
+    return func.floor((func.date_part("epoch", moment) - start) / literal_column("3600"))
 
 
-def calls_of_day(session: Session, project_id: int, now: datetime, zone: tzinfo) -> tuple[Bar, ...]:
+def calls_of_day(session: Session, project_id: int, now: datetime, zone: tzinfo) -> DayOfCalls:
     """Calls by hour and result (store/history.RESULTS) since midnight of the project, beside those of yesterday."""
-    midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    start, yesterday = midnight.astimezone(UTC), (midnight - timedelta(days=1)).astimezone(UTC)
-    before = Counter[int]()
-    for hour, _result, count in _calls_by_hour(session, project_id, yesterday, start):
-        before[hour] += count
-    bars = tuple(Bar(start + timedelta(hours=hour), Counter(), before[hour]) for hour in range(HOURS))
-    for hour, result, count in _calls_by_hour(session, project_id, start, now):
-        if 0 <= hour < HOURS:
-            bars[hour].counts[result] += count
-    return bars
+    moment = now.astimezone(zone)
+    midnight, by_now = moment.replace(hour=0, minute=0, second=0, microsecond=0), moment - timedelta(days=1)
+    days = (midnight - timedelta(days=1)).astimezone(UTC), midnight.astimezone(UTC)
+    today: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    before: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    yesterday = 0
+    rows = _calls_by_hour(session, project_id, days, now, by_now.astimezone(UTC))
+    for is_today, hour, result, count, earlier in rows:
+        (today if is_today else before)[hour][result] += count
+        yesterday += earlier
+    bars = (Bar(days[1] + timedelta(hours=hour), today[hour], before[hour].total()) for hour in range(HOURS))
+    return DayOfCalls(tuple(bars), yesterday)
 
 
-def calls_yesterday_by_now(session: Session, project_id: int, now: datetime, zone: tzinfo) -> int:
-    """How many calls there had been yesterday at this time of the day."""
-    moment = now.astimezone(zone) - timedelta(days=1)
-    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    rows = _ended_calls(project_id, midnight.astimezone(UTC), moment.astimezone(UTC))
-    return session.scalar(select(func.count()).select_from(rows)) or 0
-
-
-def _calls_by_hour(session: Session, project_id: int, start: datetime, end: datetime) -> list[tuple[int, str, int]]:
-    """Hours since start, results, and how many calls of it."""
-    rows = _ended_calls(project_id, start, end)
-    if session.get_bind().dialect.name == "sqlite":
-        since = type_coerce(rows.c.started_on, BigInteger) - int(start.timestamp()) * 1_000_000
-        hour: ColumnElement[Any] = since // literal_column("3600000000", BigInteger)
-    else:
-        hour = func.floor((func.extract("epoch", rows.c.started_on) - int(start.timestamp())) / 3600)
-    grouped = select(hour.label("hour"), rows.c.result, func.count()).group_by("hour", rows.c.result)
-    return [(int(row[0]), row[1], row[2]) for row in session.execute(grouped)]
-
-
-def _ended_calls(project_id: int, start: datetime, end: datetime) -> Subquery:
-    """The newest MOST_ROWS of that time."""
-    within = (Call.started_on >= start, Call.started_on < end, IS_OVER)
-    query = select(Call.started_on, RESULT.label("result")).where(Call.project_id == project_id, *within)
-    return query.order_by(Call.started_on.desc()).limit(MOST_ROWS).subquery()
+def _calls_by_hour(
+    session: Session, project_id: int, days: tuple[datetime, datetime], end: datetime, by_now: datetime
+) -> Iterator[tuple[bool, int, str, int, int]]:
+    """Calls that are over, by day: whether it is the second one, hours since its beginning, the result, how many calls,
+    how many of them before by_now. Of more than MOST_CALLS the newest."""
+    within = (Call.started_on >= days[0], Call.started_on < end, IS_OVER)
+    newest = select(Call.started_on, RESULT.label("result")).where(Call.project_id == project_id, *within)
+    rows = newest.order_by(Call.started_on.desc()).limit(MOST_CALLS).subquery()
+    is_today = rows.c.started_on >= days[1]
+    first, second = (int(day.timestamp()) for day in days)
+    hour = _hours_since(session, case((is_today, second), else_=first), rows.c.started_on)
+    earlier = func.count().filter(rows.c.started_on < by_now)
+    columns = is_today.label("is_today"), hour.label("hour"), rows.c.result
+    for row in session.execute(select(*columns, func.count(), earlier).group_by("is_today", "hour", rows.c.result)):
+        yield row[0], int(row[1]), row[2], row[3], row[4]
 
 
 def problems(session: Session, project_id: int) -> list[Problem]:

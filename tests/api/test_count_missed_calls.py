@@ -56,8 +56,8 @@ def test_pages_and_api_count_the_same_missed_calls(hub: Served) -> None:
                      ended_on=None if talk is None else NOON, disposition=disposition, talk=talk)
             )  # fmt: skip
     with hub.database.read() as session:
-        bars = calls_of_day(session, hub.project_id, NOON + timedelta(hours=1), UTC)
-    assert sum((bar.counts for bar in bars), Counter[str]()) == COUNTS
+        day = calls_of_day(session, hub.project_id, NOON + timedelta(hours=1), UTC)
+    assert sum((bar.counts for bar in day.bars), Counter[str]()) == COUNTS
 
     viewer, program = member(hub, "viewer"), hub.client("read")
     project = f"/projects/{hub.project_id}"

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from pbxhub.account.statistics import MOST_TIMES, calls_of_day, calls_yesterday_by_now, deliveries_of_day
+from pbxhub.account.statistics import MOST_TIMES, calls_of_day, deliveries_of_day
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call
 from pbxhub.store.ids import first_id_at, new_id
@@ -29,14 +29,26 @@ def test_calls_stand_in_their_hour_of_today_and_of_yesterday(database: Database,
     with database.write() as session:
         session.add_all(call(people.project, NOON + timedelta(hours=hours), name) for hours, name in times)
     with database.read() as session:
-        bars = calls_of_day(session, people.project, NOON, KYIV)
-        before = calls_yesterday_by_now(session, people.project, NOON, KYIV)
-    assert {bar.start.astimezone(KYIV).hour: dict(bar.counts) for bar in bars if bar.total} == {
+        day = calls_of_day(session, people.project, NOON, KYIV)
+    assert {bar.start.astimezone(KYIV).hour: dict(bar.counts) for bar in day.bars if bar.total} == {
         0: {"missed": 2},
         11: {"answered": 1},
     }
-    assert {bar.start.astimezone(KYIV).hour: bar.before for bar in bars if bar.before} == {11: 1, 13: 1, 23: 1}
-    assert before == 1
+    assert {bar.start.astimezone(KYIV).hour: bar.before for bar in day.bars if bar.before} == {11: 1, 13: 1, 23: 1}
+    assert day.yesterday == 1
+
+
+def test_a_day_on_which_the_clocks_are_put_back_has_its_calls_in_their_hours(
+    database: Database, people: People
+) -> None:
+    noon = datetime(2026, 10, 26, 12, 30, tzinfo=KYIV)  # the 25 hours of the day before began at 21:00 of UTC
+    late = datetime(2026, 10, 25, 23, 30, tzinfo=KYIV)
+    with database.write() as session:
+        session.add_all(call(people.project, moment, "ANSWERED") for moment in (noon, late, late - timedelta(hours=12)))
+    with database.read() as session:
+        day = calls_of_day(session, people.project, noon + timedelta(minutes=1), KYIV)
+    assert [bar.start for bar in day.bars if bar.total] == [noon.replace(minute=0)]
+    assert (day.total, sum(bar.before for bar in day.bars), day.yesterday) == (1, 1, 1)
 
 
 def test_a_call_that_an_employee_answered_is_answered_whatever_the_dialplan_reported(
@@ -48,8 +60,8 @@ def test_a_call_that_an_employee_answered_is_answered_whatever_the_dialplan_repo
             call(people.project, moment, "VOICEMAIL", talk) for moment, talk in zip(times, (12, 0), strict=True)
         )
     with database.read() as session:
-        bars = calls_of_day(session, people.project, NOON, KYIV)
-    assert [dict(bar.counts) for bar in bars if bar.total] == [{"answered": 1, "missed": 1}]
+        day = calls_of_day(session, people.project, NOON, KYIV)
+    assert [dict(bar.counts) for bar in day.bars if bar.total] == [{"answered": 1, "missed": 1}]
 
 
 def test_requests_stand_beside_those_of_the_24_hours_before(
