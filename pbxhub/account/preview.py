@@ -180,17 +180,20 @@ def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: W
     if isinstance(recording, Answer):
         return _understood(access, data, draft, shown, recording)
     prepared = _prepared(draft, draft.rendered, known, access.now, recording)
+    session.close()
+    return _understood(access, data, draft, shown, _sent(access, prepared))
+
+
+def _sent(access: Access, prepared: Prepared) -> Answer:
     request = prepared.outgoing.request
     marked = replace(request, headers=(*request.headers, TEST_MARK))
     sender = access.hub.sender
     sender.guard = access.hub.guard()
-    session.close()
     try:
         with access.hub.slow_requests.one(access.project.id):
-            answer = prepared.clean(sender.send(replace(prepared.outgoing, request=twin(marked))))
+            return prepared.clean(sender.send(replace(prepared.outgoing, request=twin(marked))))
     finally:
         prepared.close()
-    return _understood(access, data, draft, shown, answer)
 
 
 def _understood(access: Access, data: Mapping[str, Any], draft: _Draft, shown: Preview, answer: Answer) -> Tried:

@@ -28,15 +28,10 @@ log = structlog.get_logger(__name__)
 
 
 async def listen(
-    context: DeliveryContext,
-    publish: Publish,
-    stage_memory: int,
-    stop: asyncio.Event,
-    data_dir: Path,
-    timeouts: AmiTimeouts | None = None,
-    keep_events: bool = True,
+    context: DeliveryContext, publish: Publish, stage_memory: int, stop: asyncio.Event, data_dir: Path,
+    timeouts: AmiTimeouts | None = None, keep_events: bool = True,
     opened: Callable[[Publisher], object] = lambda _publisher: None,
-) -> None:
+) -> None:  # fmt: skip
     """Listens to this process's share of the enabled PBXs until stop is set; then writes the remaining stages within
     4 s and returns.
 
@@ -58,17 +53,10 @@ async def listen(
     heartbeat = LeaseHeartbeat(context.database)
     write_files = partial(write_abandoned, database=context.database, publisher=publisher)
     listener = _Listener(context.database, context.vault, begin, heartbeat, data_dir, write_files)
-    stopping = asyncio.create_task(stop.wait())
     writing = [asyncio.create_task(part.run()) for part in (publisher, events, heartbeat, orders, states) if part]
     try:
-        while not stop.is_set():
-            try:
-                await listener.poll()
-            except Exception:
-                log.exception("reading the PBX rows failed; existing connections keep running")
-            await _first_of(stopping, heartbeat.changed)
+        await _poll_until(stop, listener, heartbeat.changed)
     finally:
-        stopping.cancel()
         await listener.close()
         for task in writing:
             task.cancel()
@@ -76,6 +64,19 @@ async def listen(
         await heartbeat.close()
         if events:
             await events.close()
+
+
+async def _poll_until(stop: asyncio.Event, listener: "_Listener", changed: asyncio.Event) -> None:
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        while not stop.is_set():
+            try:
+                await listener.poll()
+            except Exception:
+                log.exception("reading the PBX rows failed; existing connections keep running")
+            await _first_of(stopping, changed)
+    finally:
+        stopping.cancel()
 
 
 async def _first_of(stopping: "asyncio.Task[bool]", changed: asyncio.Event) -> None:

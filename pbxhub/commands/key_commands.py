@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from pbxhub.maintenance.rotate_key import Unreadable
 
 _MOST_NAMED = 20
+_LOOK_FIRST = (
+    "Without the lost key, no stored secret can be read again. Look for it first: secret.key in the data folder of "
+    "another host, a backup made by pbxhub backup, PBXHUB_SECRET_KEY in the settings of the service. "
+    "If it is lost for good: pbxhub lost-key --yes-go-on-without"
+)
 
 
 @click.command("rotate-key")
@@ -79,11 +84,7 @@ def lost_key(confirmed: bool) -> None:
         else:
             raise click.ClickException("The key of this host is the one of the database. Nothing was changed.")
         if not confirmed:
-            raise click.ClickException(
-                "Without the lost key, no stored secret can be read again. Look for it first: secret.key in the data "
-                "folder of another host, a backup made by pbxhub backup, PBXHUB_SECRET_KEY in the settings of the "
-                "service. If it is lost for good: pbxhub lost-key --yes-go-on-without"
-            )
+            raise click.ClickException(_LOOK_FIRST)
         vault = Vault(with_key(settings).secret_key)
         users = go_on_without(database, vault)
         unreadable = tuple(find_unreadable(database, vault))

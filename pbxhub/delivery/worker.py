@@ -77,9 +77,8 @@ class Worker:
         self._wakeup_listener = WakeupListener(context.database, context.wakeups, self._wake)
         self._woken = threading.Event()
         self._stopping = threading.Event()
-        self._flying: dict[
-            tuple[UUID, int], Claimed
-        ] = {}  # by attempt: after a jump of the clock there may be two of one delivery
+        # by attempt: after a jump of the clock there may be two of one delivery
+        self._flying: dict[tuple[UUID, int], Claimed] = {}
         self._finished: list[Finished] = []
         self._handed = deque[Claimed]()  # claimed by other threads, which could not send them
         self._ready = deque[tuple[Claimed, Ready]]()  # with a recording, prepared by other threads

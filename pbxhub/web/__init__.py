@@ -46,14 +46,15 @@ from pbxhub.web.users import Accounts, Passwords
 from pbxhub.wsgi import request_checks
 from pbxhub.wsgi.application import Application
 
+_PARTS = (
+    compression, assets, devices, error_pages, navigation, page_access, formatting, polling, session_token, labels,
+)  # fmt: skip
+
 
 def create_app(
-    settings: Settings,
-    context: DeliveryContext,
-    guard_of: Callable[[], AddressGuard] | None = None,
-    mail: MailServer | None = None,
-    check_pbx: Callable[[Pbx, bool], Sequence[Finding]] = lambda pbx, operator: (),
-) -> Flask:
+    settings: Settings, context: DeliveryContext, guard_of: Callable[[], AddressGuard] | None = None,
+    mail: MailServer | None = None, check_pbx: Callable[[Pbx, bool], Sequence[Finding]] = lambda pbx, operator: (),
+) -> Flask:  # fmt: skip
     """A WSGI application with every page. The database must be migrated; nothing is read from the environment.
 
     guard_of: which addresses webhooks may reach at this moment; without it, public ones and the operator's networks.
@@ -70,31 +71,9 @@ def create_app(
     http_protection.install(app, settings.public_url, settings.trusted_proxies)
     Babel(app, locale_selector=language.choose)
     csrf = CSRFProtect(app)
-    accounts = Accounts()
-    Security(
-        app,
-        accounts,
-        mail_util_cls=Mail,
-        password_util_cls=Passwords,
-        totp_cls=OneTimeCodes,
-        mf_recovery_codes_util_cls=RecoveryCodes,
-    )
-    guessable_requests.install(app, accounts)
-    one_time_codes.install(app)
-    way_back.install(app)
+    _install_sign_in(app)
     language.install(app, settings.data_dir / "languages")
-    for part in (
-        compression,
-        assets,
-        devices,
-        error_pages,
-        navigation,
-        page_access,
-        formatting,
-        polling,
-        session_token,
-        labels,
-    ):
+    for part in _PARTS:
         part.install(app)
     app.before_request(request_checks.check_page)
     for blueprint in BLUEPRINTS:
@@ -102,6 +81,17 @@ def create_app(
     csrf.exempt(dial.dial)  # CRMs have no session; the key in the address says who they are
     dial.install(app)
     return app
+
+
+def _install_sign_in(app: Flask) -> None:
+    accounts = Accounts()
+    Security(
+        app, accounts, mail_util_cls=Mail, password_util_cls=Passwords, totp_cls=OneTimeCodes,
+        mf_recovery_codes_util_cls=RecoveryCodes,
+    )  # fmt: skip
+    guessable_requests.install(app, accounts)
+    one_time_codes.install(app)
+    way_back.install(app)
 
 
 def _flask(settings: Settings, vault: Vault) -> dict[str, object]:
@@ -124,6 +114,7 @@ def _flask(settings: Settings, vault: Vault) -> dict[str, object]:
 
 def _sign_in(settings: Settings, vault: Vault) -> dict[str, object]:
     secure = settings.public_url.startswith("https:")
+    path = cookie_path(settings)
     totp_key = base64.urlsafe_b64encode(vault.derive("two-factor")).decode()
     return {
         "SECURITY_PASSWORD_SALT": vault.password_salt,
@@ -148,12 +139,7 @@ def _sign_in(settings: Settings, vault: Vault) -> dict[str, object]:
         "SECURITY_TWO_FACTOR_AUTHENTICATOR_VALIDITY": 30,  # seconds a phone's clock may be off: RFC 6238, 5.2
         "SECURITY_TWO_FACTOR_RESCUE_EMAIL": False,
         "SECURITY_TWO_FACTOR_POST_SETUP_VIEW": "profile.index",
-        "SECURITY_TWO_FACTOR_VALIDITY_COOKIE": {
-            "httponly": True,
-            "secure": secure,
-            "samesite": "Strict",
-            "path": cookie_path(settings),
-        },
+        "SECURITY_TWO_FACTOR_VALIDITY_COOKIE": {"httponly": True, "secure": secure, "samesite": "Strict", "path": path},
         "SECURITY_MULTI_FACTOR_RECOVERY_CODES": True,
         "SECURITY_MULTI_FACTOR_RECOVERY_CODES_KEYS": [totp_key],
         "SECURITY_TOTP_SECRETS": {"1": totp_key},
