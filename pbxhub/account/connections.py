@@ -185,7 +185,7 @@ def _address_errors(access: Access, spec: ConnectionSpec) -> list[FieldError]:
 
 
 def _user_errors(session: Session, row: Connection | None, spec: ConnectionSpec) -> list[FieldError]:
-    """Webhooks that use the connection for a host which is not among its hosts any more."""
+    """Webhooks that use the connection for a host that is no longer among its hosts."""
     if row is None:
         return []
     lost = [each.name for each in used_by(session, [row.id])[row.id] if not may_go_to(spec, each.spec.request.url)]
@@ -199,7 +199,7 @@ def _store(access: Access, row: Connection, draft: ConnectionDraft, former: Conn
     vault, spec = access.hub.vault, draft.spec
     same = former is not None and not _asks_for_others(former, spec) and not _leads_elsewhere(former, spec)
     if not same or draft.refresh_token is not None:
-        row.version += 1  # tokens that are being fetched now are not for it any more
+        row.version += 1  # tokens that are being fetched now are no longer for it
     if draft.secret is not None:
         row.secret_sealed = vault.seal(draft.secret)
     if spec.kind != "oauth2":

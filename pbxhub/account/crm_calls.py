@@ -43,7 +43,7 @@ def address_of(session: Session, access: Access) -> str:
 
 
 def renew_address(session: Session, access: Access) -> None:
-    """Makes an address, or a new one in place of the former, which is worth nothing from then on."""
+    """Makes an address, or a new one in place of the former, which stops working."""
     row = session.get(DialAddress, access.project.id)
     if row is None:
         row = DialAddress(project_id=access.project.id, enabled=False)
@@ -55,7 +55,7 @@ def renew_address(session: Session, access: Access) -> None:
 
 
 def remove_address(session: Session, access: Access) -> None:
-    """No CRM orders calls any more. The settings stay for a later address."""
+    """CRMs can no longer order calls. The settings stay for a later address."""
     row = session.get(DialAddress, access.project.id)
     if row is not None and row.enabled:
         row.enabled, row.set_name, row.crm_host = False, "", ""

@@ -29,7 +29,7 @@ def subscribe_bitrix24(access: Access) -> Tested:
         origin = crm_of_address(session, access)
         if connection is None:
             why = say(
-                "No connection of the set is for %(host)s any more. Enter this host there, or add the set anew.",
+                "The set no longer has a connection for %(host)s. Enter this host there, or add the set anew.",
                 host=origin,
             )
             return Tested(False, why)

@@ -95,7 +95,7 @@ def begin(session: Session, buckets: Sequence[Bucket], now: datetime) -> timedel
 
 
 def succeeded(session: Session, buckets: Sequence[Bucket], now: datetime) -> None:
-    """The try was right: nothing is counted against the account any more, and one try less against a network."""
+    """The try was right: nothing counts against the account from now on, and one try less against a network."""
     rows = _locked(session, buckets, now)
     for bucket in buckets:
         row = rows[bucket.key_hash]

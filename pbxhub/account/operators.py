@@ -27,7 +27,7 @@ def change_operator(session: Session, by: HubAccess, user_id: int, operator: boo
     if user is None:
         raise NotFoundError
     if by.user.id is not None and by.user.id not in {row.id for row in rows}:
-        return Refusal("operator", say("You are no operator any more."), say("Ask another operator."))
+        return Refusal("operator", say("You are no longer an operator."), say("Ask another operator."))
     if operator and not (user.active and user.password):
         return Refusal(
             "operator",

@@ -89,7 +89,7 @@ def lost_values(session: Session, access: Access, given: Mapping[str, str]) -> l
             said.append(say("The webhook “%(name)s” was deleted. This is what it had sent.", name=row.name))
     employee = given.get("employee", "")
     if employee and not any(session.scalar(select(exists().where(*one))) for one in _called(access, employee)):
-        said.append(say("No employee is called “%(name)s” any more. Choose another one.", name=employee[:40]))
+        said.append(say("There is no longer an employee called “%(name)s”. Choose another one.", name=employee[:40]))
     return said
 
 

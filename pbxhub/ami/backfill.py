@@ -113,7 +113,7 @@ class Backfill:
         self._in_a_gap = True
 
     async def close(self) -> None:
-        """Nothing is read any more."""
+        """Nothing is read from now on."""
         await self._begun.close()
         self._cel.close()
 

@@ -98,6 +98,6 @@ class CelReading:
             return []
 
     def close(self) -> None:
-        """Nothing is read any more."""
+        """Nothing is read from now on."""
         if self.source:
             self.source.close()

@@ -82,7 +82,7 @@ class LeaseHeartbeat:
         return self._reach is not None and pbx_id not in self._reach
 
     def release(self, connected: Collection[int]) -> None:
-        """Lets others have the PBXs that this process is giving away and that are not connected any more. Returns at
+        """Lets others have the PBXs that this process is giving away and that are no longer connected. Returns at
         once, because the database may be away; a beat that is under way comes first."""
         if self.tokens is not None:
             self._thread.submit(self._release, frozenset(connected))

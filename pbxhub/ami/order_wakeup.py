@@ -49,7 +49,7 @@ class OrderWakeup:
             self._context.wakeups.add(self._ring, ORDERS)
 
     async def close(self) -> None:
-        """Nothing wakes it any more."""
+        """Nothing wakes it from now on."""
         if self._bell:
             await asyncio.to_thread(self._bell.stop)
         else:

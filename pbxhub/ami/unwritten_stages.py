@@ -151,7 +151,7 @@ def _write(kept: Unwritten, pbx_id: int, token: int | None, database: Database, 
 def write_abandoned(files: Mapping[str, Path], database: Database, publisher: Publisher) -> None:
     """Writes the files of PBXs to which this process does not listen. Raises database errors.
 
-    The stages of a deleted PBX have no project any more: its file is deleted.
+    The stages of a deleted PBX no longer have a project: its file is deleted.
     """
     with database.read() as session:
         pbxs = session.scalars(select(Pbx).where(one_of(Pbx.id, {id_of(key) for key in files}))).all()

@@ -234,7 +234,7 @@ def _write_notes(session: Session, notes: Mapping[tuple[int, str], Mapping[str, 
 
 
 def read_call(session: Session, call_id: UUID) -> CallNow | None:
-    """A call by its id; None if it is not kept any more."""
+    """A call by its id; None if it is no longer kept."""
     row = session.execute(select(*_COLUMNS).where(Call.id == call_id)).mappings().one_or_none()
     return None if row is None else known_call(row)
 

@@ -173,7 +173,7 @@ def _store(context: DeliveryContext, session: Session, one: _Renewal, found: Gra
 
     A process that stood still for longer than its lease: 1. A asks, and stands still; 2. its lease ends, B asks with
     the same refresh token, which A's request has used up, and is refused; 3. A wakes with the new tokens. They are
-    stored, because nothing newer is there; a refusal of A would be dropped, because the lease is not its own any more.
+    stored, because nothing newer is there; a refusal of A would be dropped, because the lease is no longer its own.
     """
     lock_project(session, one.project_id)  # touch_webhooks changes it, and others lock it first
     row = session.get(Connection, one.id, with_for_update={"key_share": True}, populate_existing=True)

@@ -93,7 +93,7 @@ def go_on_without(database: Database, vault: Vault) -> list[str]:
 
 
 def renew_root(database: Database, vault: Vault) -> list[str]:
-    """After a stolen key: nothing that was derived from the former root is valid any more. Second factors are removed;
+    """After a stolen key: what was derived from the former root is no longer valid. Second factors are removed;
     returns whose. Passwords stay. Processes of the hub use the new root after a restart."""
     with database.write() as session:
         session.get_one(HubKeys, 1, with_for_update=True).root_sealed = vault.seal(random_root().hex())
@@ -107,7 +107,7 @@ def _end_second_factors(session: Session) -> list[str]:
     for user in users:
         user.tf_primary_method = user.tf_totp_secret = None
         user.recovery_codes = []
-    session.execute(delete(KeptForm))  # what was typed when a session ended: nobody can read it any more
+    session.execute(delete(KeptForm))  # what was typed when a session ended: nobody can read it now
     return [user.email for user in users]
 
 

@@ -2,7 +2,7 @@
 
 The states of a connection:
 
-new      it has no token yet. Entered by adding it, or by a change after which its tokens may not be used any more. Left
+new      it has no token yet. Entered by adding it, or by a change after which its tokens may no longer be used. Left
          by renewals.py, when the provider grants a token, or when a person has agreed in the browser.
 ready    it has credentials. Left for refused.
 refused  the provider refused to renew the token: `reason` has its words. Left by connecting again.
@@ -50,7 +50,7 @@ class Connection(Base):
     # password, token, value, client secret or private key, by spec.kind and spec.oauth.grant
     secret_sealed: Mapped[str] = mapped_column(String, default="")
     tokens_sealed: Mapped[str] = mapped_column(String, default="")  # JSON of delivery/live_connections.OAuthTokens
-    # grows with new tokens, and when tokens that are being fetched are not for it any more
+    # grows with new tokens, and when tokens that are being fetched are no longer for it
     version: Mapped[int] = mapped_column(Integer, default=1)
     state: Mapped[str] = mapped_column(String(10), default=NEW)
     reason: Mapped[str] = mapped_column(String(1000), default="")  # why it is not ready, or could not be renewed yet

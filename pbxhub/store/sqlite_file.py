@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 
 class FileGoneError(Exception):
-    """The opened file is not the file at the path any more."""
+    """The opened file is no longer the file at the path."""
 
     def __init__(self) -> None:
         super().__init__(

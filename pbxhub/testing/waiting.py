@@ -51,7 +51,7 @@ def _still_not(within: str | float, tries: int, failure: AssertionError | None) 
 def wait(duration: str | float, *staying: InCall) -> None:
     """Lets time pass. Calls of the agents in `staying` that are up at the start must stay up.
 
-    Raises AssertionError as soon as one of them is not established any more, and at once when one is over already.
+    Raises AssertionError as soon as one of them is no longer established, and at once when one is over already.
     """
     __tracebackhide__ = True
     length = seconds(duration)

@@ -434,7 +434,7 @@ def test_the_address_for_clicks_goes_to_no_host_that_an_editor_has_chosen(
         row.ready_until = FOREVER
         session.commit()
         told = owner.post(f"{page}/subscribe", {}, follow_redirects=True).text
-        assert "No connection of the set is for https://b.bitrix24.com any more." in told
+        assert "The set no longer has a connection for https://b.bitrix24.com." in told
         assert stranger.count == 0
 
 

@@ -113,11 +113,11 @@ def test_a_filter_of_what_is_gone_says_so_instead_of_showing_an_empty_list(
         gone = viewer.get(f"{root}/{page}?webhook=4711").text
         assert "The webhook of this filter no longer exists" in gone
         assert '<option value="4711" selected>' in gone
-    assert "No employee is called “Ivan” any more." in viewer.get(f"{root}/calls?employee=Ivan").text
+    assert "There is no longer an employee called “Ivan”." in viewer.get(f"{root}/calls?employee=Ivan").text
     with database.write() as session:
         session.add(Employee(project_id=people.project, extension="101", name="Ivan"))
     for known in ("Ivan", "101"):
-        assert "No employee is called" not in viewer.get(f"{root}/calls?employee={known}").text
+        assert "There is no longer an employee" not in viewer.get(f"{root}/calls?employee={known}").text
 
 
 def test_a_value_that_its_list_no_longer_knows_is_left_out_with_a_sentence(

@@ -35,7 +35,7 @@ from pbxhub.store.ordered_calls import (
     dial_plan_of,
 )  # fmt: skip
 
-STALE = timedelta(seconds=60)  # after that an order is not placed any more: the phone would ring unexpectedly
+STALE = timedelta(seconds=60)  # after that an order is no longer placed: the phone would ring unexpectedly
 NO_CALL = timedelta(seconds=60)  # after the ringing; a taken order without a call has failed then
 HANG_UP_AGAIN = timedelta(seconds=15)  # the connection may have broken, or there may have been no channel yet
 ABANDONED = timedelta(minutes=3)  # after the ringing; an order that no listener has moved on by then is ended

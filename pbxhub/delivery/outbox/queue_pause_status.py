@@ -16,7 +16,7 @@ from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.wakeup import ORDERS
 from pbxhub.store.queue_pauses import NOT_FOUND, PAUSED, REFUSED, UNPAUSED, WAITING, QueuePause
 
-STALE = timedelta(seconds=60)  # after that nobody expects the pause any more
+STALE = timedelta(seconds=60)  # after that nobody expects the pause
 _MOST_TAKEN = 50
 _WAITS = text("status = 'waiting'")  # as text, so that the database uses the partial index
 

@@ -172,7 +172,7 @@ def _dialled_at_the_cut(outcome: Outcome) -> Iterator[str]:
 
 
 def _is_undecided(outcome: Outcome, reported: float) -> bool:
-    """Whether a phone rang, or somebody took or refused the call, when Asterisk need not have reported it any more."""
+    """Whether a phone rang, or somebody took or refused the call, when Asterisk no longer had to report it."""
     return any(moment.what in ("rings", "answered", "refused") and moment.time > reported for moment in outcome.log)
 
 

@@ -39,7 +39,7 @@ class PbxFilesForm(Form):
             "writes. It is encrypted and not shown again; empty keeps what there is."
         ),
     )
-    no_cel_url = BooleanField(lazy_gettext("Read no CEL table any more"))
+    no_cel_url = BooleanField(lazy_gettext("Stop reading the CEL table"))
     recordings = StringField(
         lazy_gettext("Recordings folder on this host"),
         description=lazy_gettext(
