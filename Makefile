@@ -23,7 +23,7 @@ define part
 TIMEFORMAT='== $(2): %0lR (CPU %0U + %0S s)'; time { $(1) $(3) -m "$(2)" $(PYTEST) || $(1) -m "$(2)" --lf $(PYTEST); }
 endef
 # parts run at the same time: each remembers for itself what failed
-HUB_TESTS = nice -n 5 $(BIN)/pytest -q -o cache_dir=.cache/hub-tests
+HUB_TESTS = nice -n 2 $(BIN)/pytest -q -o cache_dir=.cache/hub-tests
 OUTSIDE_TESTS = $(BIN)/pytest -q -o cache_dir=.cache/outside-tests
 
 test: $(READY) packages ## everything: real PostgreSQL, real Asterisk 22 and 16, real browser
@@ -39,8 +39,8 @@ hub-tests:
 outside-tests:
 	@mkdir -p .cache; ( failed=0; \
 		$(call part,$(OUTSIDE_TESTS),asterisk and load,) || failed=1; \
-		$(call part,$(OUTSIDE_TESTS),browser,-n 2) || failed=1; \
-		$(call part,$(OUTSIDE_TESTS),asterisk and not load,-n 4 --dist worksteal) || failed=1; \
+		$(call part,$(OUTSIDE_TESTS),browser,) || failed=1; \
+		$(call part,$(OUTSIDE_TESTS),asterisk and not load,-n 3 --dist worksteal) || failed=1; \
 		exit $$failed ) > .cache/outside-tests.log 2>&1; failed=$$?; cat .cache/outside-tests.log; exit $$failed
 
 check: lint fast ## ruff, mypy, import-linter, the formatters and the fast tests, in under a minute
