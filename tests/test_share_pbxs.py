@@ -603,4 +603,5 @@ def test_the_proof_of_the_outage_finds_that_the_first_to_return_takes_all(
 ) -> None:
     two(hosts_of_a_cluster, HASTY_HEIR)
     with pytest.raises(AssertionError):
-        keeps_its_pbxs(hosts_of_a_cluster, lambda: outage(cluster))
+        for _ in range(4):  # on a busy machine both may return in the same moment
+            keeps_its_pbxs(hosts_of_a_cluster, lambda: outage(cluster))
