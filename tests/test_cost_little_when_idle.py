@@ -1,11 +1,14 @@
 """A hub in which nothing happens hardly works, and an ordered call does not wait for it to wake up."""
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from panoramisk.actions import Action
@@ -13,23 +16,30 @@ from sqlalchemy import event, select, update
 from structlog.testing import capture_logs
 
 from pbxhub import services
-from pbxhub.ami import observed_states, order_wakeup
+from pbxhub.ami import listener, observed_states, order_wakeup
+from pbxhub.ami.lease_heartbeat import LeaseHeartbeat
 from pbxhub.ami.observed_states import ObservedStates
 from pbxhub.ami.order_wakeup import OrderWakeup
 from pbxhub.ami.pbx_rows import Observed, ObservedPbx, pbx_row
 from pbxhub.ami.placing import Placing
 from pbxhub.ami.protocol import AmiResponse
+from pbxhub.delivery import due_work, wakeup
+from pbxhub.delivery.caller_persons import fill_persons
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.due_work import DueWork
 from pbxhub.delivery.outbox.ordered_call_status import ask_cancel
+from pbxhub.delivery.wakeup import WakeupListener, Wakeups
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.clock import utc_now
+from pbxhub.store.ids import new_id
+from pbxhub.store.migrate import migrate
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.parts import beat
 from pbxhub.store.pbx_state_sentences import PbxState
-from pbxhub.store.session import Database
+from pbxhub.store.resends import Resend
+from pbxhub.store.session import Database, open_database
 from tests.support.ordering import order
-from tests.support.outbox_world import LINKS, NOON, VAULT, World, context_of
+from tests.support.outbox_world import BEFORE, LINKS, NOON, VAULT, World, context_of, report
 
 
 async def until(true: Callable[[], bool], seconds: float = 10.0) -> float:
@@ -187,6 +197,94 @@ def test_all_background_jobs_ask_together(database: Database) -> None:
         due = {job: work.is_due(job, NOON) for job in ("resends", "notices", "persons", "tokens")}
     assert due == {"resends": False, "notices": False, "persons": True, "tokens": False}
     assert sum("SELECT" in one for one in seen) == 1
+
+
+@pytest.fixture
+def written_by_few(tmp_path: Path) -> Iterator[Database]:
+    """SQLite, which says whether anybody has written."""
+    database = open_database(f"sqlite:///{tmp_path / 'pbxhub.sqlite3'}")
+    migrate(database)
+    yield database
+    database.close()
+
+
+def test_background_jobs_ask_again_only_when_somebody_has_written(
+    written_by_few: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(due_work, "_LASTS", -1.0)
+    world, work = World(written_by_few), DueWork(written_by_few)
+    assert work.is_due("persons", NOON)
+    with counted(written_by_few) as seen:
+        assert work.is_due("persons", NOON)
+    assert seen == []
+    fill_persons(written_by_few)
+    assert not work.is_due("persons", NOON)
+    assert not work.is_due("resends", NOON)
+    with written_by_few.write() as session:
+        session.add(
+            Resend(
+                id=new_id(), project_id=world.project_id, state="running", selection={}, current_settings=True, rate=1,
+                total=1, stepped_on=NOON, created_on=NOON,
+            )
+        )  # fmt: skip
+    assert work.is_due("resends", NOON)
+    monkeypatch.setattr(wakeup, "_READ_AGAIN", -1.0)
+    with counted(written_by_few) as seen:
+        work.is_due("notices", NOON)
+    assert seen != [], "a notice may have become due, although nobody has written"
+    work.close()
+
+
+def test_the_rows_of_pbxs_are_read_again_only_when_somebody_has_written(
+    written_by_few: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+    monkeypatch.setattr(listener._Listener, "_begin", lambda _self, row: begun.append(row.id))
+    watched = listener._Listener(
+        written_by_few, VAULT, lambda _row: 1 / 0, LeaseHeartbeat(written_by_few), tmp_path, lambda _files: None
+    )  # type: ignore[arg-type, return-value]
+
+    async def scenario() -> None:
+        await watched.poll()
+        with counted(written_by_few) as seen:
+            await watched.poll()
+        assert seen == []
+        [pbx_id] = pbxs(World(written_by_few), 1)
+        with written_by_few.write() as session:
+            session.execute(update(Pbx).values(enabled=True))
+        await watched.poll()
+        assert pbx_id in begun
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", [True, False], ids=["inotify", "no inotify"])
+def test_a_worker_wakes_for_what_another_process_has_written(
+    written_by_few: Database, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not told:
+        monkeypatch.setattr(wakeup.ctypes, "CDLL", lambda _name: SimpleNamespace(inotify_init1=lambda _flags: -1))
+    woken, world = threading.Event(), World(written_by_few)
+    world.webhook(BEFORE)
+    watch = WakeupListener(written_by_few, Wakeups(), woken.set)
+    watch.start()
+    try:
+        assert not woken.wait(0.5)
+        world.publish(report("1.1", BEFORE))
+        assert woken.wait(10)
+    finally:
+        watch.stop()
+
+
+def test_the_system_tells_of_a_commit_into_sqlite(written_by_few: Database) -> None:
+    world, stop = World(written_by_few), os.eventfd(0)
+    with closing(wakeup._Writes(Path(str(written_by_few.engine.url.database)).parent)) as writes:
+        assert not writes.within(0.0, stop)
+        pbxs(world, 1)
+        assert writes.within(10.0, stop)
+        assert not writes.within(0.0, stop)
+    os.close(stop)
 
 
 def test_the_parts_of_a_process_are_noted_in_one_statement(database: Database) -> None:

@@ -75,6 +75,11 @@ class Backfill:
         self._held: dict[str, _HeldEnd] = {}
 
     @property
+    def reads(self) -> bool:
+        """Whether there is CEL to read."""
+        return self._cel.source is not None
+
+    @property
     def trouble(self) -> str:
         """Why CEL cannot be read; "" while it can."""
         return self._cel.trouble

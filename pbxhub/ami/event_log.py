@@ -48,6 +48,7 @@ class EventLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: dict[CallKey, list[ReceivedEvent]] = {}
+        self._filled = asyncio.Event()
         self._size = 0
         self._lengths: dict[CallKey, int] = {}
         self._is_away = False  # whether the last write failed
@@ -65,13 +66,16 @@ class EventLog:
                 self._lengths[key] = length
                 self._size += len(event.block)
                 self._waiting.setdefault(key, []).append(event)
+                self._filled.set()
         while len(self._lengths) > _MOST_CALLS:
             del self._lengths[next(iter(self._lengths))]
 
     async def run(self) -> None:
         """Writes until cancelled."""
         while True:
+            await self._filled.wait()
             await asyncio.sleep(_EVERY)
+            self._filled.clear()
             await self._flush()
 
     async def close(self) -> None:
@@ -94,6 +98,7 @@ class EventLog:
                 self._put_back(waiting, size)
 
     def _put_back(self, waiting: Mapping[CallKey, list[ReceivedEvent]], size: int) -> None:
+        self._filled.set()
         self._waiting = {**waiting, **{key: [*waiting.get(key, ()), *some] for key, some in self._waiting.items()}}
         self._size += size
 

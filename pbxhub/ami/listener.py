@@ -19,10 +19,11 @@ from pbxhub.ami.pbx_rows import PbxRow, read_rows
 from pbxhub.ami.publisher import Publish, Publisher
 from pbxhub.ami.unwritten_stages import id_of, unwritten_files, write_abandoned
 from pbxhub.delivery.context import DeliveryContext
+from pbxhub.delivery.wakeup import ChangeWatch
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
 
-_POLL = 3.0  # seconds between reads of the PBX rows
+_POLL = 3.0  # seconds between reads of the PBX rows; on SQLite it reads what somebody may have changed
 _CLOSE = 4.0  # seconds that a stopping PBX listener may take to write its stages
 log = structlog.get_logger(__name__)
 
@@ -99,11 +100,13 @@ class _Listener:
         self._data_dir = data_dir
         self._write_files = write_files
         self._lines: dict[int, tuple[PbxListener, asyncio.Task[None]]] = {}
+        self._changes = ChangeWatch(database)
+        self._rows: Mapping[int, PbxRow] = {}
 
     async def poll(self) -> None:
         """Compares the listeners with the PBX rows: stops those removed, changed or failed, and starts the new ones."""
         try:
-            rows = await asyncio.to_thread(read_rows, self._database, self._vault, self._heartbeat.tokens)
+            rows = await self._read_rows()
         except SQLAlchemyError as error:
             log.warning("PBX rows cannot be read; existing connections keep running", error=str(error))
             return
@@ -117,6 +120,12 @@ class _Listener:
         for key, (line, _) in self._lines.items():
             line.follow(rows[key])
         await self._write_abandoned()
+
+    async def _read_rows(self) -> Mapping[int, PbxRow]:
+        if self._changes.is_due():
+            self._rows = await asyncio.to_thread(read_rows, self._database, self._vault, self._heartbeat.tokens)
+            self._changes.done()
+        return self._rows
 
     async def _write_abandoned(self) -> None:
         """A PBX listener writes the file of its PBX when it starts. Here none will: another host has the PBX, or it is
@@ -154,6 +163,7 @@ class _Listener:
     async def close(self) -> None:
         """Each PBX goes to another host as soon as it is disconnected, and does not wait for the slowest one."""
         self._heartbeat.leave()
+        self._changes.close()
         for ended in asyncio.as_completed([self._end(key) for key in tuple(self._lines)]):
             await ended
             self._heartbeat.release(self._lines.keys())

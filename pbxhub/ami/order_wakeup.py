@@ -1,13 +1,11 @@
 """Asks once for all PBXs of the process on which of them calls or queue pauses are ordered: as soon as one is, and
-every few seconds.
+every few seconds while one is.
 
 On PostgreSQL a NOTIFY wakes it. On SQLite an order of this process does; for those of others it looks whenever anybody
 has written into the database.
 """
 
 import asyncio
-import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -17,10 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.ordered_call_status import pbxs_with_orders
 from pbxhub.delivery.outbox.queue_pause_status import pbxs_with_pauses
-from pbxhub.delivery.wakeup import ORDERS, SqliteVersion, WakeupListener
+from pbxhub.delivery.wakeup import ORDERS, WakeupListener
 
 _POLL = 2.0  # seconds between two looks: orders become too old, and hang-ups are repeated
-_POLL_SQLITE = 0.3  # seconds between two looks at the version of the file
+_POLL_NOTHING = 15.0  # the same while none is open, and wakeups arrive
 log = structlog.get_logger(__name__)
 
 
@@ -37,25 +35,15 @@ class OrderWakeup:
         self._rung = asyncio.Event()
         self._turns: dict[int, Callable[[], None]] = {}
         self._loop = asyncio.get_running_loop()
-        self._version: SqliteVersion | None = None
-        self._bell = None if context.database.is_sqlite else WakeupListener(
-            context.database, context.wakeups, self._ring, ORDERS
-        )  # fmt: skip
+        self._some_open = True  # as far as is known
+        self._bell = WakeupListener(context.database, context.wakeups, self._ring, ORDERS)
 
     def start(self) -> None:
-        if self._bell:
-            self._bell.start()
-        else:
-            self._context.wakeups.add(self._ring, ORDERS)
+        self._bell.start()
 
     async def close(self) -> None:
         """Nothing wakes it from now on."""
-        if self._bell:
-            await asyncio.to_thread(self._bell.stop)
-        else:
-            self._context.wakeups.remove(self._ring, ORDERS)
-        if self._version:
-            self._version.close()
+        await asyncio.to_thread(self._bell.stop)
 
     def add(self, pbx_id: int, turn: Callable[[], None]) -> None:
         """turn: called in the loop whenever an order is open on the PBX."""
@@ -83,23 +71,16 @@ class OrderWakeup:
             await self._wait()
 
     async def _wait(self) -> None:
-        """Waits until somebody rings, at most _POLL seconds."""
-        ends = time.monotonic() + _POLL
-        while not self._rung.is_set() and (left := ends - time.monotonic()) > 0:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._rung.wait(), left if self._bell else min(left, _POLL_SQLITE))
-            if self._bell is None and self._is_written():
-                return
-
-    def _is_written(self) -> bool:
-        try:
-            self._version = self._version or SqliteVersion(self._context.database)
-            return self._version.has_changed()
-        except sqlite3.Error:  # the look says what is wrong
-            return True
+        """Waits until somebody rings."""
+        with suppress(TimeoutError):
+            nothing = self._bell.works and not self._some_open
+            await asyncio.wait_for(self._rung.wait(), _POLL_NOTHING if nothing else _POLL)
 
     async def _look(self) -> None:
-        for pbx_id in await asyncio.to_thread(self._found):
+        self._some_open = True
+        found = await asyncio.to_thread(self._found)
+        self._some_open = bool(found)
+        for pbx_id in found:
             if turn := self._turns.get(pbx_id):
                 turn()
 

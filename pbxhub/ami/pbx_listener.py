@@ -111,6 +111,7 @@ class PbxListener:
         self._noted = threading.Event()  # set while no notes are being written to the database
         self._noted.set()
         self._backfill = Backfill(row.new_cel_source(), row.cel_cursor, self._tracker_of_cel)
+        self._touched = asyncio.Event()  # set when something may have changed in a call
         self._looked = asyncio.Event()  # set when the start in CEL is in the database, or CEL cannot be read
 
     def follow(self, row: PbxRow) -> None:
@@ -225,6 +226,7 @@ class PbxListener:
                         self._take(item)
                 except Exception:  # one event that cannot be processed must not stop the listener
                     log.exception("event cannot be processed; skipping it", pbx=self.row.id, item=repr(item)[:500])
+            self._touched.set()
             await asyncio.sleep(0)
 
     def _take(self, item: ReceivedEvent | SilentCheck | NotBegun | PbxState) -> None:
@@ -253,8 +255,10 @@ class PbxListener:
         One write at a time: while the database is unavailable, changes add up and are written together afterwards.
         """
         while True:
+            await self._touched.wait()
             await asyncio.sleep(_NOTE)
             if self._noted.is_set() and not self._backfill.holds_ends:  # the notes are ahead of a held stage
+                self._touched.clear()
                 self._put_notes()
 
     def _put_notes(self) -> None:
@@ -286,11 +290,13 @@ class PbxListener:
         self._observed = replace(self._observed, version=live.version, started_on=self._started_on)
 
     async def _read_cel(self) -> None:
-        """Reads CEL while events arrive. The cursor is written after everything before it."""
+        """Reads CEL, if there is any, while events arrive. The cursor is written after everything before it."""
         await self._backfill.begin(utc_now())
         written = self._write_cursor(self.row.cel_cursor)
         await self._queue.empty.wait()
         self._looked.set()
+        if not self._backfill.reads:
+            await asyncio.Event().wait()
         while True:
             await asyncio.sleep(_POLL_CEL_FAST if self._backfill.holds_ends else _POLL_CEL)
             if self._observed.state.name != "connected":
@@ -322,6 +328,7 @@ class PbxListener:
         while True:
             await asyncio.sleep(_SWEEP)
             self._put(self._tracker.sweep(utc_now()))
+            self._touched.set()
             if self._tracker.silent(utc_now()):
                 await self._check_silent()
 

@@ -20,17 +20,19 @@ from pbxhub.delivery.outbox.wait_for_answer import release_all
 from pbxhub.delivery.pbx_notices import PbxWatch
 from pbxhub.delivery.prune import Retention, prune
 from pbxhub.delivery.renewals import RenewalMetrics, renew_due
+from pbxhub.delivery.wakeup import ChangeWatch
 from pbxhub.notices.send_notices import send_due
 from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer
 from pbxhub.store.database_errors import reason
 
-TURN = 1.0  # seconds; one statement says for all jobs whether there is work (due_work.py)
+TURN = 1.0  # seconds from one turn of a job that has work to the next; also until the first one, and after an outage
+REST = 2.0  # the same of a job that had none: one statement says so for all of them (due_work.py)
 GUARD_EVERY = timedelta(seconds=4)
 PRUNE_EVERY = timedelta(hours=1)
 SWEEP_EVERY = timedelta(seconds=30)
 WATCH_EVERY = timedelta(seconds=5)
-HANGS = 600.0  # seconds without a finished turn after which a job does not work: pruning takes minutes
+HANGS = 600.0  # seconds beyond its time without a finished turn, after which a job does not work: pruning takes minutes
 RELEASE_EVERY = timedelta(seconds=5)
 log = structlog.get_logger(__name__)
 
@@ -50,23 +52,22 @@ class BackgroundJobs:
         self._keep = keep
         self._metrics = metrics or RenewalMetrics()
         self._renew_guard = renew_guard or (lambda: None)
-        self._guarded_on: datetime | None = None
-        self._pruned_on: datetime | None = None
-        self._swept_on: datetime | None = None
         self._wrong_leases = WrongLeases()
-        self._watched_on: datetime | None = None
         self._pbx_watch = PbxWatch(context.database)
-        self._released_on: datetime | None = None
+        self._guarded = ChangeWatch(context.database)
         self._stopping = threading.Event()
         self._due = DueWork(context.database)
+        turn = timedelta(seconds=TURN)
         jobs = {
-            "guard": self._guard, "resends": self._resend, "notices": self._tell, "pbx-watch": self._watch,
-            "left-behind": self._sweep, "retention": self._prune, "persons": self._name_persons,
-            "tokens": self._renew_tokens, "answers": self._release,
+            "guard": (self._guard, GUARD_EVERY), "resends": (self._resend, turn), "notices": (self._tell, turn),
+            "pbx-watch": (self._pbx_watch.look, WATCH_EVERY), "left-behind": (self._sweep, SWEEP_EVERY),
+            "retention": (self._prune, PRUNE_EVERY), "persons": (self._name_persons, turn),
+            "tokens": (self._renew_tokens, turn), "answers": (self._release, RELEASE_EVERY),
         }  # fmt: skip
-        self._turned = dict.fromkeys(jobs, time.monotonic())  # when each finished a turn
+        self._hangs_at = dict.fromkeys(jobs, time.monotonic() + HANGS)  # when each no longer works
         self._threads = [
-            threading.Thread(target=self._run, args=(name, job), name=name, daemon=True) for name, job in jobs.items()
+            threading.Thread(target=self._run, args=(name, job, every.total_seconds()), name=name, daemon=True)
+            for name, (job, every) in jobs.items()
         ]
 
     def start(self) -> None:
@@ -79,27 +80,35 @@ class BackgroundJobs:
         ends = time.monotonic() + 2.0
         for thread in self._threads:
             thread.join(max(0.0, ends - time.monotonic()))
+        self._due.close()
+        self._guarded.close()
 
     def works(self) -> dict[str, bool]:
         """Each job with whether it does its work."""
-        return {name: time.monotonic() - turned < HANGS for name, turned in self._turned.items()}
+        return {name: time.monotonic() < ends for name, ends in self._hangs_at.items()}
 
-    def _run(self, name: str, job: Callable[[datetime], None]) -> None:
-        while not self._stopping.wait(TURN):
+    def _run(self, name: str, job: Callable[[datetime], None], every: float) -> None:
+        """every: seconds between two turns, by a clock that nobody sets."""
+        pause = TURN
+        while not self._stopping.wait(pause):
+            pause = every
             try:
                 now = self._context.clock()
                 if self._due.is_due(name, now):
                     job(now)
-                self._turned[name] = time.monotonic()
+                else:
+                    pause = REST
+                self._hangs_at[name] = time.monotonic() + pause + HANGS
             except (DBAPIError, PoolTimeoutError) as error:
+                pause = TURN
                 log.warning("database unavailable; background jobs wait", job=name, error=reason(error))
             except Exception:  # a bug must not end the thread
                 log.exception("a background job failed; it is repeated", job=name)
 
-    def _guard(self, now: datetime) -> None:
-        if _is_time(self._guarded_on, now, GUARD_EVERY):
-            self._guarded_on = now
+    def _guard(self, _now: datetime) -> None:
+        if self._guarded.is_due():
             self._renew_guard()
+            self._guarded.done()
 
     def _resend(self, now: datetime) -> None:
         step_resends(self._context, now)
@@ -107,38 +116,22 @@ class BackgroundJobs:
     def _tell(self, now: datetime) -> None:
         send_due(self._context.database, self._sender, self._mail, now)
 
-    def _watch(self, now: datetime) -> None:
-        if _is_time(self._watched_on, now, WATCH_EVERY):
-            self._watched_on = now
-            self._pbx_watch.look(now)
-
     def _sweep(self, now: datetime) -> None:
         """What a process that died, or a clock that was wrong, has left behind."""
-        if _is_time(self._swept_on, now, SWEEP_EVERY):
-            self._swept_on = now
-            with self._context.database.write() as session:
-                sweep(self._context, session, now)
-                end_stale(session, now)
-            with self._context.database.write() as session:
-                self._wrong_leases.end(session, now, time.monotonic())
+        with self._context.database.write() as session:
+            sweep(self._context, session, now)
+            end_stale(session, now)
+        with self._context.database.write() as session:
+            self._wrong_leases.end(session, now, time.monotonic())
 
     def _renew_tokens(self, now: datetime) -> None:
         renew_due(self._context, self._sender, now, self._metrics)
 
     def _release(self, now: datetime) -> None:
-        if _is_time(self._released_on, now, RELEASE_EVERY):
-            self._released_on = now
-            release_all(self._context, now)
+        release_all(self._context, now)
 
     def _name_persons(self, _now: datetime) -> None:
         fill_persons(self._context.database)
 
     def _prune(self, now: datetime) -> None:
-        if _is_time(self._pruned_on, now, PRUNE_EVERY):
-            self._pruned_on = now
-            prune(self._context.database, now, self._keep)
-
-
-def _is_time(last: datetime | None, now: datetime, every: timedelta) -> bool:
-    """Also when the clock was set back since: an hour must not pass without the job."""
-    return last is None or abs(now - last) >= every
+        prune(self._context.database, now, self._keep)

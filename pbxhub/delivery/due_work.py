@@ -1,4 +1,5 @@
-"""One look every two seconds for all background jobs of a process: those with no work need not ask by themselves."""
+"""One look every two seconds for all background jobs of a process: those with no work need not ask by themselves. On
+SQLite only if somebody has written meanwhile, or every 15 s, because a notice or a token may have become due."""
 
 import threading
 import time
@@ -9,7 +10,9 @@ from sqlalchemy import ColumnElement, select
 
 from pbxhub.delivery.caller_persons import some_unnamed
 from pbxhub.delivery.outbox.resend import some_running
+from pbxhub.delivery.outbox.wait_for_answer import some_waiting
 from pbxhub.delivery.renewals import some_due_tokens
+from pbxhub.delivery.wakeup import ChangeWatch
 from pbxhub.notices.send_notices import some_due_notices
 from pbxhub.store.session import Database
 
@@ -19,6 +22,7 @@ _ASKED: Mapping[str, Callable[[datetime], ColumnElement[bool]]] = {
     "notices": some_due_notices,
     "persons": lambda _now: some_unnamed(),
     "tokens": some_due_tokens,
+    "answers": lambda _now: some_waiting(),
 }
 
 
@@ -28,6 +32,7 @@ class DueWork:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._turn = threading.Lock()
+        self._changes = ChangeWatch(database)
         self._looked_at = -_LASTS  # monotonic
         self._found: frozenset[str] = frozenset()
 
@@ -37,9 +42,15 @@ class DueWork:
             return True
         with self._turn:
             if time.monotonic() - self._looked_at > _LASTS:
-                self._found = self._look(now)
+                if self._changes.is_due():
+                    self._found = self._look(now)
+                    self._changes.done()
                 self._looked_at = time.monotonic()
             return job in self._found
+
+    def close(self) -> None:
+        """It may be asked afterwards as well; then it looks every time."""
+        self._changes.close()
 
     def _look(self, now: datetime) -> frozenset[str]:
         asked = select(*(some(now).label(job) for job, some in _ASKED.items()))

@@ -2,6 +2,7 @@
 database between processes."""
 
 import contextlib
+import ctypes
 import os
 import secrets
 import select
@@ -30,9 +31,12 @@ Bell = Literal["pbxhub_due", "pbxhub_orders"]
 """Whom a wakeup is for. PostgreSQL's channels have these names."""
 DUE: Bell = "pbxhub_due"  # for workers: a delivery is due
 ORDERS: Bell = "pbxhub_orders"  # for listeners: a call is ordered, or is to be cancelled
-_POLL = 0.005  # seconds between two reads of SQLite's data_version; each wakes the thread, which takes about 50 µs
-_POLL_QUIET = 0.05  # the same when nothing has been written for _QUIET seconds
-_QUIET = 0.5
+_POLL = 0.005  # seconds between two reads of SQLite's data_version at least; each wakes the thread: about 50 µs
+_POLL_QUIET = 1.0  # the same at most, when nobody writes
+_POLL_BLIND = 0.05  # the same where the system does not tell of writes
+_ORDERS_REST = 0.3  # seconds between two wakeups for orders: on SQLite any change is one
+_IN_MODIFY = 2  # of inotify(7)
+_READ_AGAIN = 15.0  # seconds until what nobody has changed is read once more
 _RECONNECT = 1.0
 _ASK = 10.0  # seconds between two checks whether PostgreSQL still answers
 LOOK_AGAIN = 4.0  # seconds until a worker's next claim without a wakeup: one may be lost, and clocks of hosts differ
@@ -77,16 +81,19 @@ class SqliteVersion:
     """Whether anybody has written into the database. Raises sqlite3.Error."""
 
     def __init__(self, database: Database) -> None:
-        path = Path(str(database.engine.url.database))
-        uri = f"{path.absolute().as_uri()}?mode=ro"
-        self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        self.path = Path(str(database.engine.url.database)).absolute()
+        self._connection = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, check_same_thread=False)
         self._dialect = database.engine.dialect
         self._version: int | None = None
 
+    def now(self) -> int:
+        """Another number after each commit, whosever it is."""
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
     def has_changed(self) -> bool:
         """Since the last question; True at the first."""
-        before = self._version
-        (self._version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        before, self._version = self._version, self.now()
         return self._version != before
 
     def has_due(self, within: float) -> bool:
@@ -99,12 +106,69 @@ class SqliteVersion:
         self._connection.close()
 
 
+class ChangeWatch:
+    """Spares a reader of what hardly ever changes its statements while nobody writes into SQLite. On PostgreSQL nobody
+    can say that at less cost, so there it is always time to read.
+
+    The order: 1. is_due(); 2. the read; 3. done(). What is written between 1 and 3 is due the next time.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._version = SqliteVersion(database) if database.is_sqlite else None
+        self._asked: int | None = None
+        self._read: int | None = None
+        self._read_at = 0.0  # monotonic
+
+    def is_due(self) -> bool:
+        """Whether somebody has written since the last read, or it was _READ_AGAIN seconds ago."""
+        if self._version is None:
+            return True
+        try:
+            self._asked = self._version.now()
+        except sqlite3.Error:  # the read says what is wrong
+            return True
+        return self._asked != self._read or time.monotonic() - self._read_at > _READ_AGAIN
+
+    def done(self) -> None:
+        """The read has succeeded."""
+        self._read, self._read_at = self._asked, time.monotonic()
+
+    def close(self) -> None:
+        if self._version:
+            self._version.close()
+
+
+class _Writes:
+    """Tells when a file of a folder is written: SQLite's -wal is, before each commit. Where inotify has no room for
+    another watch it tells nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        libc = ctypes.CDLL(None)
+        self._signal = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._signal >= 0 and libc.inotify_add_watch(self._signal, os.fsencode(folder), _IN_MODIFY) < 0:
+            os.close(self._signal)
+            self._signal = -1
+        self.longest = _POLL_QUIET if self._signal >= 0 else _POLL_BLIND
+
+    def within(self, seconds: float, stop_signal: int) -> bool:
+        """Waits until something is written, or stop_signal is readable, or the time is over."""
+        ends = [stop_signal] if self._signal < 0 else [self._signal, stop_signal]
+        if self._signal not in select.select(ends, [], [], seconds)[0]:
+            return False
+        os.read(self._signal, 65_536)  # all that it has told
+        return True
+
+    def close(self) -> None:
+        if self._signal >= 0:
+            os.close(self._signal)
+
+
 class WakeupListener:
     """Calls wake() from its own thread whenever another transaction may have rung the bell.
 
     SQLite: at once after a commit of this process that rings, within milliseconds after one of another process that
-    leaves something due. PostgreSQL: LISTEN. While the database is away it keeps trying, and calls wake() once the
-    database is back.
+    leaves something due; for orders within 0.3 s after anything is written. PostgreSQL: LISTEN. While the database is
+    away it keeps trying, and calls wake() once the database is back.
     """
 
     def __init__(self, database: Database, wakeups: Wakeups, wake: Callable[[], None], bell: Bell = DUE) -> None:
@@ -148,15 +212,34 @@ class WakeupListener:
             log.info("wakeups from the database work again")
         self._trouble = trouble
 
+    @property
+    def works(self) -> bool:
+        """Whether wakeups arrive, as far as is known."""
+        return not self._trouble
+
     def _watch_sqlite(self) -> None:
-        with contextlib.closing(SqliteVersion(self._database)) as version:
-            changed_on = time.monotonic()
-            while not self._stopping.wait(_POLL if time.monotonic() - changed_on < _QUIET else _POLL_QUIET):
+        """The system tells of the write, which is before the commit: by how much depends on the disk. So the version is
+        read after _POLL, and then again after half of the time that has passed since."""
+        with contextlib.closing(SqliteVersion(self._database)) as version, contextlib.closing(
+            _Writes(version.path.parent)
+        ) as writes:  # fmt: skip
+            written_at = time.monotonic()
+            while not self._stopping.is_set():
+                since = time.monotonic() - written_at
+                if writes.within(min(max(_POLL, since / 2), writes.longest), self._stop_signal):
+                    written_at = time.monotonic()
+                    self._stopping.wait(_POLL)
                 if version.has_changed():
-                    changed_on = time.monotonic()
                     self._log("")
-                    if version.has_due(LOOK_AGAIN):  # most changes are of this process, which sends what it publishes
-                        self._wake()
+                    self._wake_of_sqlite(version)
+
+    def _wake_of_sqlite(self, version: SqliteVersion) -> None:
+        """Most changes are of this process, which sends what it publishes."""
+        if self._bell == ORDERS:
+            self._wake()
+            self._stopping.wait(_ORDERS_REST)
+        elif version.has_due(LOOK_AGAIN):
+            self._wake()
 
     def _listen_postgresql(self) -> None:
         """A server whose host has lost power is as silent as one where nothing happens. So it is asked every _ASK

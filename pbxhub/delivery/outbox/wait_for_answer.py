@@ -16,7 +16,7 @@ from typing import Literal
 from uuid import UUID
 
 import structlog
-from sqlalchemy import literal_column, select
+from sqlalchemy import ColumnElement, exists, literal_column, select
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.context import DeliveryContext
@@ -113,6 +113,11 @@ def release(context: DeliveryContext, session: Session, call_ids: Collection[UUI
     if released := [row for row in ranked if row.state == PENDING]:
         hold_resent(session, released, now)
         context.wakeups.send(session)
+
+
+def some_waiting() -> ColumnElement[bool]:
+    """Whether release_all has work."""
+    return exists().where(Delivery.id.is_not(None), _IS_WAITING)
 
 
 def release_all(context: DeliveryContext, now: datetime) -> None:
