@@ -33,6 +33,7 @@ from rig.pbxs import Pbxs, pbxs
 from rig.receiver import arrivals, receiver
 from rig.scripts import SCRIPT, STAGES, commands
 
+from pbxhub.store.session import Database
 from pbxhub.testing.hub.hub_process import Hub
 from pbxhub.testing.hub.postgres import Cluster
 from pbxhub.testing.processes import Program
@@ -71,11 +72,13 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Somebody who turns events into requests. pids: his processes; cluster: his PostgreSQL, if he has one."""
+    """Somebody who turns events into requests. pids: his processes; cluster: his PostgreSQL, if he has one; opened: his
+    database, likewise."""
 
     name: str
     pids: Callable[[], Sequence[int]]
     cluster: Cluster | None = None
+    opened: Database | None = None
 
     @property
     def server(self) -> Sequence[int]:
@@ -166,7 +169,7 @@ def hub(kind: str, played: Pbxs, url: str, settings: Mapping[str, str] | None = 
         for address in played.addresses:
             one.listen_to(address)
         yield Subject(
-            kind, lambda: [pid for root in one.pids for pid in _family(root)], server
+            kind, lambda: [pid for root in one.pids for pid in _family(root)], server, one.database
         )  # fmt: skip
 
 

@@ -104,12 +104,13 @@ def key(number: str, database: Database) -> str:
     return f"('0190' || lpad(to_hex({number}), 28, '0'))::uuid"
 
 
-def fill(database: Database, old: int, unchecked: int) -> None:
-    """Five deliveries of each call, each with its attempt; one in 50 at least has failed, one in `unchecked` shows."""
+def fill(database: Database, old: int, unchecked: int, webhooks: int = WEBHOOKS) -> None:
+    """Five deliveries of each call, each with its attempt; one in 50 at least has failed, one in `unchecked` shows.
+    They are of the first project and PBX and of so many webhooks, which are there."""
     for first in range(0, old, STEP):
         numbers = counted(database, first, min(first + STEP, old))
         with database.write() as session:
-            for statement in statements(database, numbers, unchecked):
+            for statement in statements(database, numbers, unchecked, webhooks):
                 session.execute(text(statement), {"day": stored(database)})
 
 
@@ -127,7 +128,7 @@ def stored(database: Database) -> object:
     return round(day.timestamp() * 1_000_000) if database.is_sqlite else day
 
 
-def statements(database: Database, numbers: str, unchecked: int) -> Iterator[str]:
+def statements(database: Database, numbers: str, unchecked: int, webhooks: int) -> Iterator[str]:
     call, own = key("i - i % 5", database), key("i", database)
     no, blob = ("0", "x'7b7d'") if database.is_sqlite else ("false", "'{}'::bytea")
     yield f"""INSERT INTO call (id, project_id, pbx_id, linkedid, direction, caller, caller_name, dst, extension,
@@ -140,7 +141,7 @@ def statements(database: Database, numbers: str, unchecked: int) -> Iterator[str
     yield f"""INSERT INTO delivery (id, project_id, webhook_id, webhook_revision, stage_event_id, call_id, kind, state,
         lane, due_at, attempts, tries, held, out_of_order, method, url, headers, body, outcome, message, status_code,
         duration_ms, created_on, finished_on, checked_on)
-        SELECT {own}, 1, i % {WEBHOOKS} + 1, 1, {own}, {call}, 'stage', {failed("'failed'", "'delivered'")}, 1, :day, 1,
+        SELECT {own}, 1, i % {webhooks} + 1, 1, {own}, {call}, 'stage', {failed("'failed'", "'delivered'")}, 1, :day, 1,
         1, {no}, {no}, 'POST', 'https://crm.example.com/calls', '[]', {blob}, {failed("'http_5xx'", "'ok'")}, '',
         {failed("500", "200")}, 40, :day, :day, CASE WHEN i % {unchecked} = 0 THEN NULL ELSE :day END
         FROM {numbers} AS numbers"""
