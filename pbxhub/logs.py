@@ -12,7 +12,6 @@ from pbxhub.redaction import redact_value
 
 def configure_logs(log_format: str, level: str) -> None:
     """log_format: json, text, or auto (text on a terminal). level: debug, info, warning, error."""
-    as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     steps: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -20,12 +19,6 @@ def configure_logs(log_format: str, level: str) -> None:
         structlog.processors.format_exc_info,
         _hide_secrets,
     ]
-    if as_json:
-        last: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
-    else:
-        last = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
     structlog.configure(
         processors=[*steps, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -36,7 +29,7 @@ def configure_logs(log_format: str, level: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=steps,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _last_step(log_format)],
         )
     )
     root = logging.getLogger()
@@ -44,6 +37,13 @@ def configure_logs(log_format: str, level: str) -> None:
     root.setLevel(level.upper())
     for chatty in ("waitress.queue", "panoramisk", "alembic", "werkzeug"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
+
+
+def _last_step(log_format: str) -> structlog.typing.Processor:
+    if log_format == "json" or (log_format == "auto" and not sys.stderr.isatty()):
+        return structlog.processors.JSONRenderer(ensure_ascii=False)
+    colors = sys.stderr.isatty()
+    return structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
 
 
 def _hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
