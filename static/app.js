@@ -85,12 +85,21 @@ on("submit", "form", (form, event) => {
   if (question && !confirm(question)) event.preventDefault();
 });
 
-// A menu (<details class="menu">) of a list is placed over the page, because a list cuts off what leaves it.
+// A menu (<details class="menu">) does not leave its part of the page at the sides. That of a list is placed over the
+// page, because a list cuts off what leaves it.
 document.addEventListener("toggle", (event) => {
   const menu = event.target;
-  if (!menu.matches("details.menu") || !menu.open || !menu.closest(".list")) return;
+  if (!menu.matches("details.menu") || !menu.open) return;
   const button = menu.querySelector("summary").getBoundingClientRect();
   const sheet = menu.querySelector(".menu-list");
+  if (!menu.closest(".list")) {
+    sheet.style.translate = "";
+    const { left, right } = sheet.getBoundingClientRect();
+    const room = (menu.closest("dialog, .main") ?? document.body).getBoundingClientRect();
+    const inside = Math.max(room.left + 8 - left, 0) || Math.min(room.right - 8 - right, 0);
+    sheet.style.translate = `${inside}px`;
+    return;
+  }
   sheet.style.position = "fixed";
   sheet.style.right = `${innerWidth - button.right}px`;
   const below = innerHeight - button.bottom - 8;
@@ -135,12 +144,57 @@ on("click", "table.rows tbody tr", (row, event) => {
 
 // What renews itself says by its mark what it shows; the server answers 204 while that is so, and nothing moves.
 const marks = new Map();
+const polls = (place) => place.getAttribute("hx-trigger")?.includes("every");
 document.addEventListener("htmx:configRequest", ({ detail }) => {
-  if (!detail.elt.getAttribute("hx-trigger")?.includes("every")) return;
+  if (!polls(detail.elt)) return;
   const first = detail.elt.closest("[data-mark]") ?? detail.elt.querySelector("[data-mark]");
   const mark = marks.get(detail.path) ?? first?.dataset.mark;
   if (mark) detail.headers["If-None-Match"] = mark;
 });
+
+// What somebody points at, or has the focus on, stays where it is on the screen for the click to come. So does all that is
+// below a part that gets shorter: its room is kept until it changes again while the pointer is above its end.
+const CLICKED = "a[href], button, input, summary, label";
+let pointer = null; // of a mouse: a finger is nowhere until it touches
+const aims = new Map(); // what that is, by the id of a part that is being replaced
+document.addEventListener("pointermove", (event) => {
+  pointer = event.pointerType === "mouse" ? event : null;
+}, { passive: true });
+document.documentElement.addEventListener("pointerleave", () => pointer = null);
+const nameOf = (control) => [control.href, control.name, control.value, control.textContent.trim()].join(" ");
+
+function aim(place) {
+  const under = pointer && document.elementFromPoint(pointer.clientX, pointer.clientY);
+  const focused = document.activeElement === document.body ? null : document.activeElement;
+  const control = under?.closest(CLICKED) ?? focused ?? under;
+  const { bottom, height } = place.getBoundingClientRect();
+  return {
+    control,
+    name: control && place.contains(control) && control.matches(CLICKED) ? nameOf(control) : "",
+    focused: control === focused,
+    top: control?.getBoundingClientRect().top,
+    height: pointer?.clientY < bottom ? 0 : height,
+  };
+}
+
+function keepStill(place) {
+  if (!aims.has(place.id)) return;
+  const { control, name, focused, top, height } = aims.get(place.id);
+  place.style.minHeight = "";
+  if (place.offsetHeight < height) place.style.minHeight = `${height}px`;
+  const again = name ? [...place.querySelectorAll(CLICKED)].find((one) => nameOf(one) === name) : control;
+  if (!again?.isConnected) return;
+  if (name && focused) again.focus({ preventScroll: true });
+  const moved = again.getBoundingClientRect().top - top;
+  if (moved) (place.closest(".drawer-body") ?? window).scrollBy({ top: moved, behavior: "instant" });
+}
+
+// Of a grid ([data-still]), a poll waits while somebody is in it and others come or go: they would pass under the pointer.
+function wouldPassUnder(place, html) {
+  const grid = place.querySelector("[data-still]:hover, [data-still]:focus-within");
+  const links = (from) => [...from.querySelectorAll("[data-still] a")].map((link) => link.getAttribute("href")).join();
+  return grid && links(place) !== links(new DOMParser().parseFromString(html, "text/html"));
+}
 
 // It leaves alone what somebody listens to or types into, and keeps open what was opened: folds, and a chosen tab.
 // What ends while one looks at the page ([data-tells]) is also said aloud, once.
@@ -152,8 +206,10 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   const plays = [...place.querySelectorAll("audio")].some((sound) => !sound.paused);
   const types = place.contains(document.activeElement) &&
     document.activeElement.matches("input:not([type=radio]), select, textarea");
-  if (plays || types) detail.shouldSwap = false;
+  if (plays || types || wouldPassUnder(place, detail.serverResponse)) detail.shouldSwap = false;
   if (!detail.shouldSwap) return;
+  aims.delete(place.id);
+  if (polls(detail.requestConfig.elt)) aims.set(place.id, aim(place));
   marks.set(detail.requestConfig.path, detail.xhr.getResponseHeader("ETag"));
   folds = new Map([...place.querySelectorAll("details")].map((fold) => [foldName(fold), fold.open]));
   told = new Set(tellers(place).map((one) => one.id));
@@ -167,10 +223,17 @@ document.addEventListener("htmx:afterSwap", (event) => {
     if (!told.has(one.id)) toast(one.dataset.tells || one.querySelector("strong").innerText, one.matches(".bad"));
   }
   const again = tab && place?.querySelector(`[data-shows="${tab.shows}"]`);
-  if (!again) return;
-  again.checked = true;
-  showTab(again);
-  if (tab.focused) again.focus({ preventScroll: true });
+  if (again) {
+    again.checked = true;
+    showTab(again);
+    if (tab.focused) again.focus({ preventScroll: true });
+  }
+  if (place) keepStill(place);
+});
+// htmx gives a part its own attributes only then, without the room that was kept.
+document.addEventListener("htmx:afterSettle", ({ detail }) => {
+  const place = document.getElementById(detail.target?.id);
+  if (place) keepStill(place);
 });
 const tellers = (place) => [place, ...place.querySelectorAll("[data-tells]")].filter((one) => "tells" in one.dataset);
 const foldName = (fold) => [fold.closest("[id]")?.id, fold.querySelector("summary")?.textContent].join(" ");

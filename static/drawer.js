@@ -1,6 +1,6 @@
 // The drawer of a list: a row opens beside the list, the arrow keys go to its neighbours, and the address keeps which one
 // is open. A click with a modifier, and a phone, open the page of the row.
-import { showSignedOut, toast } from "./requests.js";
+import { post, showSignedOut, toast } from "./requests.js";
 
 const drawer = document.getElementById("drawer");
 const body = drawer.querySelector(".drawer-body");
@@ -13,14 +13,39 @@ async function open(wanted) {
   if (response.status === 204) return showSignedOut();
   if (!response.ok) return toast(`${response.status} ${response.statusText}`, true);
   link = wanted;
-  body.innerHTML = await response.text(); // escaped by the server
-  htmx.process(body);
+  show(await response.text());
   drawer.querySelector("h2").textContent = wanted.textContent;
   drawer.querySelector("[data-page]").href = wanted.href;
   for (const other of links()) other.closest("tr").classList.toggle("open", other === wanted);
   wanted.scrollIntoView({ block: "nearest" });
   remember(wanted.href.split("/").pop());
   if (!drawer.open) drawer.show();
+}
+
+function show(html) {
+  body.innerHTML = html; // escaped by the server
+  htmx.process(body);
+}
+
+// What is done to a delivery here (data-in-drawer: what is said then) is done beside the list: its row tells what became
+// of it, without its old reason.
+async function send(form, button) {
+  const fields = new FormData(form, button);
+  const response = await post(form.action, () => fields, { "HX-Request": "true" });
+  if (!response) return;
+  if (!response.ok) return toast(response.status === 409 ? await response.text() : response.statusText, true);
+  show(await response.text());
+  showInRow();
+  toast(form.dataset.inDrawer);
+  body.focus();
+}
+
+function showInRow() {
+  const cell = link?.closest("tr").querySelector("[data-outcome]");
+  const outcome = body.querySelector("[data-outcome]");
+  if (!cell || !outcome || cell.innerText === outcome.innerText) return;
+  cell.innerHTML = outcome.innerHTML;
+  cell.removeAttribute("title");
 }
 
 function close() {
@@ -49,6 +74,12 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   open(wanted);
 });
+body.addEventListener("submit", (event) => {
+  if (!event.target.matches("[data-in-drawer]")) return;
+  event.preventDefault();
+  send(event.target, event.submitter);
+});
+body.addEventListener("htmx:afterSwap", showInRow);
 drawer.querySelector("[data-close]").addEventListener("click", close);
 drawer.querySelector("[data-before]").addEventListener("click", () => step(-1));
 drawer.querySelector("[data-after]").addEventListener("click", () => step(1));

@@ -36,7 +36,7 @@ class Recent:
 def recent_outcomes(session: Session, access: Access) -> dict[int, Recent]:
     """The last DOTS deliveries of every live webhook of the project, none for one that sent nothing."""
     newest = (
-        select(Delivery.state, Delivery.duration_ms)
+        select(cast(Delivery.id, String).label("id"), Delivery.state, Delivery.duration_ms)
         .where(Delivery.webhook_id == Webhook.id, Delivery.state != CANCELLED)
         .order_by(Delivery.id.desc())
         .limit(DOTS)
@@ -44,10 +44,11 @@ def recent_outcomes(session: Session, access: Access) -> dict[int, Recent]:
         .subquery()
     )
     time = func.coalesce(cast(newest.c.duration_ms, String), "")
-    packed = select(func.aggregate_strings(newest.c.state + ":" + time, " ")).scalar_subquery()
+    each = newest.c.id + ":" + newest.c.state + ":" + time
+    packed = select(func.aggregate_strings(each, " ")).scalar_subquery()
     return {row.id: _unpacked(row[1] or "") for row in session.execute(select(Webhook.id, packed).where(*live(access)))}
 
 
 def _unpacked(text: str) -> Recent:
-    pairs = [each.partition(":") for each in text.split()]
-    return Recent(tuple(pair[0] for pair in reversed(pairs)), tuple(int(pair[2]) for pair in pairs if pair[2]))
+    rows = sorted(each.split(":") for each in text.split())  # by their ids: an aggregate has no order of its own
+    return Recent(tuple(row[1] for row in rows), tuple(int(row[2]) for row in rows if row[2]))

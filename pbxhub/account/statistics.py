@@ -113,7 +113,7 @@ def deliveries_of_day(
 ) -> DayOfDeliveries:
     """Outcomes by hour and durations of the last 24 hours, of one webhook or of all. Counted in indexes: reading the
     rows of a busy day would take longer than everything else of a page."""
-    start = _hour(now) - timedelta(hours=HOURS - 1)
+    start = hour_of(now) - timedelta(hours=HOURS - 1)
     hours = _states_by_hour(session, project_id, webhook_id, start - timedelta(hours=HOURS))
     before, today = hours[:HOURS], hours[HOURS:]
     bars = tuple(Bar(start + timedelta(hours=n), today[n], before[n].total()) for n in range(HOURS))
@@ -309,7 +309,8 @@ def paused(session: Session, project_id: int) -> Sequence[Webhook]:
     ).all()
 
 
-def _hour(moment: datetime) -> datetime:
+def hour_of(moment: datetime) -> datetime:
+    """The beginning of its hour."""
     return moment.replace(minute=0, second=0, microsecond=0)
 
 

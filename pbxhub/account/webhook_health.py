@@ -1,5 +1,7 @@
 """One webhook at a glance: whether it is well, since when not and why, and what it sent last."""
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.deliveries import Listed, listed
-from pbxhub.account.statistics import DayOfDeliveries, deliveries_of_day
+from pbxhub.account.statistics import DayOfDeliveries, deliveries_of_day, hour_of
+from pbxhub.account.webhooks import Revision
 from pbxhub.delivery.outbox import Selection
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.webhooks import Webhook
@@ -49,6 +52,16 @@ def health_of(session: Session, access: Access, webhook: Webhook) -> WebhookHeal
         _trouble(session, webhook, good), good.created_on if good else None,
         session.scalar(select(func.count()).select_from(pending.subquery())) or 0,
     )  # fmt: skip
+
+
+def edits_by_hour(revisions: Iterable[Revision], since: datetime) -> dict[datetime, list[Revision]]:
+    """The revisions made since then, newest first, by the beginning of their hour: marks in the chart of the day. The
+    first one is how the webhook was made, and no mark."""
+    found: dict[datetime, list[Revision]] = defaultdict(list)
+    for row in revisions:
+        if row.version.created_on >= since and row.version.revision > 1:
+            found[hour_of(row.version.created_on)].append(row)
+    return dict(found)
 
 
 def _newest(session: Session, webhook: Webhook, state: str) -> Delivery | None:

@@ -4,10 +4,12 @@ import re
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
+from sqlalchemy import select
 
 from pbxhub.account.first_owner import first_setup
+from pbxhub.store.delivery_rows import Delivery
 from pbxhub.wsgi.current import now
-from tests.support.site import Site
+from tests.support.site import Site, receiving
 
 
 def test_rows_open_in_the_drawer_one_after_another_by_keyboard(site: Site, anna: Page) -> None:
@@ -26,6 +28,28 @@ def test_rows_open_in_the_drawer_one_after_another_by_keyboard(site: Site, anna:
     anna.keyboard.press("Escape")
     expect(drawer).to_be_hidden()
     expect(anna).not_to_have_url(re.compile("open="))
+
+
+def test_a_request_is_sent_again_in_the_drawer_by_keyboard_and_its_row_tells_what_became_of_it(
+    site: Site, anna: Page
+) -> None:
+    with receiving() as receiver:
+        with site.database.write() as session:
+            newest = session.scalars(select(Delivery).where(Delivery.state == "failed").order_by(Delivery.id.desc()))
+            delivery = newest.first()
+            assert delivery
+            delivery.url = f"{receiver.url}/again"
+        anna.goto(f"{site.url}/projects/{site.project}/errors?open={delivery.id}")
+        drawer = anna.locator("#drawer")
+        expect(drawer.locator(".verdict.bad")).to_be_visible()
+        anna.keyboard.press("e")
+        anna.keyboard.press("Enter")
+        expect(drawer.locator(".verdict.good")).to_contain_text("Delivered: 200")
+        assert len(receiver.wait_for(1)) == 1
+    expect(anna.locator("#rows tr.open [data-outcome]")).to_have_text("delivered · 200")
+    expect(anna).to_have_url(re.compile(f"/errors\\?open={delivery.id}$"))
+    anna.keyboard.press("ArrowDown")
+    expect(drawer.locator(".verdict.bad")).to_be_visible()
 
 
 def test_every_row_is_one_line_high(site: Site, anna: Page) -> None:

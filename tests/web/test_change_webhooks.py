@@ -2,15 +2,17 @@
 
 import ipaddress
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from html import unescape
 from typing import Any
 from uuid import UUID
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.delivery.context import open_context
@@ -21,8 +23,9 @@ from pbxhub.settings import Settings
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
-from pbxhub.store.webhooks import Webhook
+from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.testing.receivers.receiver import Receiver
 from pbxhub.vault import Vault
 from pbxhub.webhooks.gallery import default_event, fill
@@ -212,6 +215,25 @@ def test_a_request_is_explained_by_the_revision_it_was_made_from(
     page = editor.get(f"/projects/{people.project}/deliveries/{delivery_id}").get_data(as_text=True)
     assert "parameters.phone" in page
     assert "parameters.other" not in page
+
+
+def test_a_change_of_its_settings_is_a_mark_in_the_chart_with_who_and_what(
+    database: Database, people: People, editor: Browser
+) -> None:
+    there = add(editor, people)
+    address = f"/projects/{people.project}/webhooks/{there}"
+    when = utc_now()
+    with database.write() as session:
+        session.add(Delivery(id=new_id(), project_id=people.project, webhook_id=there, webhook_revision=1, lane=1,
+                             state="delivered", due_at=when, method="GET", url="https://crm.example.com/", headers=[],
+                             body=b"", created_on=when))  # fmt: skip
+    assert "chart-edit" not in editor.get(address).text
+    editor.post(f"{address}/enabled", {"enabled": "0"})
+    (mark,) = re.findall(r'class="chart-edit"[^>]* aria-label="([^"]*)"', editor.get(address).text)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d · Revision 2 · editor@example.com: enabled", mark), mark
+    with database.write() as session:
+        session.execute(update(WebhookVersion).values(created_on=when - timedelta(days=2)))
+    assert "chart-edit" not in editor.get(address).text
 
 
 def with_bearer(url: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from uuid import UUID
 
-from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from pbxhub.account.access import Access
@@ -125,16 +125,22 @@ def send(project_id: int) -> ResponseReturnValue:
 
 @pages.post("/send/<uuid:delivery_id>")
 def send_one(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
-    """Sends one delivery again at once, as it was or with the current settings."""
+    """Sends one delivery again at once, as it was or with the current settings. The drawer of a list says itself what
+    its page would say."""
+    in_drawer = "HX-Request" in request.headers
     with writing_project(project_id, "deliveries.change") as (session, access):
         delivery_of(session, access, delivery_id)
         try:
             send_one_again(session, access, delivery_id, request.form.get("current") == "1")
         except ConflictError as error:
+            if in_drawer:
+                return Response(said(error.sentence), 409, mimetype="text/plain")
             flash(said(error.sentence), "error")
         else:
-            flash(_("It is being sent again."))
-    return redirect(url_for("deliveries.detail", project_id=project_id, delivery_id=delivery_id))
+            if not in_drawer:
+                flash(_("It is being sent again."))
+    drawer = "1" if in_drawer else None
+    return redirect(url_for("deliveries.detail", project_id=project_id, delivery_id=delivery_id, drawer=drawer))
 
 
 @pages.get("/resends")

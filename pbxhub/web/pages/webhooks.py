@@ -14,7 +14,7 @@ from pbxhub.account.resthook_subscribers import count_subscribers
 from pbxhub.account.secret_visibility import visible_spec
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.webhook_files import carry_out, export_file, plan
-from pbxhub.account.webhook_health import health_of
+from pbxhub.account.webhook_health import edits_by_hour, health_of
 from pbxhub.account.webhook_sets import in_sets, warnings_of
 from pbxhub.json_reader import UnreadableError, read_json
 from pbxhub.store.connections import connections_of
@@ -26,6 +26,7 @@ from pbxhub.wsgi.current import hub
 from pbxhub.wsgi.request_checks import LARGEST_REVISION, is_id
 
 _NEWEST = 5  # revisions on the page of a webhook
+_MARKED = 20  # of which those of the last day are marks in its chart
 pages = Blueprint("webhooks", __name__, url_prefix="/projects/<int:project_id>/webhooks")
 
 
@@ -49,11 +50,12 @@ def detail(project_id: int, webhook_id: int) -> ResponseReturnValue:
     with reading_project(project_id) as (session, access):
         webhook = webhooks.webhook_of(session, access, webhook_id)
         found = health_of(session, access, webhook)
-        newest = webhooks.revisions(session, access, webhook, LARGEST_REVISION + 1, _NEWEST)
+        newest = webhooks.revisions(session, access, webhook, LARGEST_REVISION + 1, _MARKED)
         shown = visible_spec(access, webhook.spec)
         template = "webhooks/_detail.html" if "HX-Request" in request.headers else "webhooks/detail.html"
         return render_template(
-            template, webhook=webhook, health=found, revisions=newest, spec=shown,
+            template, webhook=webhook, health=found, revisions=newest[:_NEWEST], spec=shown,
+            edits=edits_by_hour(newest, found.day.bars[0].start),
             names=names_of(session, project_id, calls_of(found.latest)),
             sending=sent_since(session, [row.delivery for row in found.latest], access.now),
         )  # fmt: skip
