@@ -18,7 +18,7 @@ from tests.support.site import Site, ring, serving, sign_in
 _SHIFTS = """window.moved = [];
 const html = (source) => source.node?.outerHTML?.slice(0, 80);
 new PerformanceObserver((list) => {
-  for (const one of list.getEntries()) if (!one.hadRecentInput && one.value > 0.0002) moved.push([one.value, ...one.sources.map(html)]);
+  for (const one of list.getEntries()) if (!one.hadRecentInput && one.value > 0.001) moved.push([one.value, ...one.sources.map(html)]);
 }).observe({ type: "layout-shift", buffered: true })"""
 
 

@@ -96,7 +96,7 @@ def visit(page: Page, site: Site, path: str) -> None:
         page.wait_for_load_state("load")
     if clicks and page.locator("table[data-drawer]").count() and page.evaluate("innerWidth >= 700"):
         page.locator("#drawer[open]").wait_for()
-    page.locator(".loading-line, .dots.loading").first.wait_for(state="hidden")
+    page.locator(".loading-line, .dots.loading, [aria-busy=true]").first.wait_for(state="hidden")
 
 
 @contextmanager
