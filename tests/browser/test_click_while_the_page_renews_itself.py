@@ -17,8 +17,9 @@ from tests.support.site import Site, ring, serving, sign_in
 
 _SHIFTS = """window.moved = [];
 const html = (source) => source.node?.outerHTML?.slice(0, 80);
+const counts = (one) => !one.hadRecentInput && one.value > 0.001;
 new PerformanceObserver((list) => {
-  for (const one of list.getEntries()) if (!one.hadRecentInput && one.value > 0.001) moved.push([one.value, ...one.sources.map(html)]);
+  for (const one of list.getEntries()) if (counts(one)) moved.push([one.value, ...one.sources.map(html)]);
 }).observe({ type: "layout-shift", buffered: true })"""
 
 
