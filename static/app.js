@@ -93,11 +93,12 @@ document.addEventListener("toggle", (event) => {
   const button = menu.querySelector("summary").getBoundingClientRect();
   const sheet = menu.querySelector(".menu-list");
   if (!menu.closest(".list")) {
-    sheet.style.translate = "";
+    sheet.style.margin = "";
     const { left, right } = sheet.getBoundingClientRect();
     const room = (menu.closest("dialog, .main") ?? document.body).getBoundingClientRect();
     const inside = Math.max(room.left + 8 - left, 0) || Math.min(room.right - 8 - right, 0);
-    sheet.style.translate = `${inside}px`;
+    // by its margins: moved with "translate", it would still count as wide, and a phone would show the page smaller
+    sheet.style.margin = `0 ${-inside}px 0 ${inside}px`;
     return;
   }
   sheet.style.position = "fixed";

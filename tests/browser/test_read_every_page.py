@@ -90,6 +90,28 @@ def test_no_page_is_wider_than_a_phone(site: Site, open_page: Callable[..., Page
     page.wait_for_url("**/calls")
 
 
+_INSIDE = """() => {
+  const sheet = document.querySelector("details.menu[open] .menu-list").getBoundingClientRect();
+  const room = document.querySelector(".main").getBoundingClientRect();
+  const page = document.documentElement;
+  return sheet.left >= room.left && sheet.right <= room.right && page.scrollWidth <= page.clientWidth;
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1024])
+def test_no_menu_leaves_its_part_of_the_page(site: Site, open_page: Callable[..., Page], width: int) -> None:
+    """Nor does it make a phone show the page smaller."""
+    page = sign_in(open_page(viewport={"width": width, "height": 844}, is_mobile=width == 390), site)
+    for name in ("calls", "errors", "deliveries", "unsent"):
+        visit(page, site, PAGES[name])
+        menus = [menu for menu in page.locator("main details.menu > summary").all()[:6] if menu.is_visible()]
+        assert menus, name
+        for menu in menus:
+            menu.click()
+            page.wait_for_function(_INSIDE, timeout=5_000)
+            page.keyboard.press("Escape")
+
+
 @pytest.mark.parametrize("name", ["dashboard", "calls", "errors", "editor", "webhooks"])
 def test_the_first_page_loads_fast_and_nothing_twice(site: Site, open_page: Callable[..., Page], name: str) -> None:
     cookies = sign_in(open_page(), site).context.cookies()
