@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pbxhub.calls.ami_events import Hangup, Party, Status
+from pbxhub.calls.ami_events import Hangup, Newchannel, Party, Status
 from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.replay import blocks
 from pbxhub.calls.snapshot import outline
@@ -196,6 +196,22 @@ def test_a_clock_that_was_set_between_two_runs_of_the_hub_ends_no_call_that_live
     for block in stream[len(stream) // 2 :]:
         feed(tracker, block, database)
     assert database.fired == wanted
+
+
+def test_a_call_of_a_restarted_asterisk_that_is_known_already_goes_on_and_the_others_end_by_the_restart() -> None:
+    tracker = Tracker()
+    first = statuses("22", "reconnect", "3")
+    tracker.resync(first, NOW, "lost_while_disconnected")
+    of_one = [status for status in first if status.channel.uniqueid.endswith(".13")]
+    new = of_one[0].channel._replace(uniqueid="1795328999.0", linkedid="1795328999.0")
+    later = NOW + timedelta(seconds=9)
+    tracker.feed(Newchannel(later.timestamp(), new, "Ring", "s", "", {}))
+    live = [status._replace(channel=new) for status in of_one]
+    reports = tracker.resync(live, later, "pbx_restarted", later)
+    over = {report.linkedid: report.values["end_reason"] for report in reports if report.ended_on}
+    assert set(over.values()) == {"pbx_restarted"}
+    assert "1795328999.0" not in over
+    assert tracker.channels() == {"1795328999.0"}
 
 
 def test_calls_gone_meanwhile_end_with_the_reason_and_the_rest_goes_on() -> None:

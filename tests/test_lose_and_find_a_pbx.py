@@ -399,5 +399,6 @@ def test_a_restart_is_known_by_asterisks_own_start_and_not_by_a_clock_that_was_s
     assert why_gone(known, known + timedelta(seconds=1), None) == "lost_while_disconnected"
     assert why_gone(known, now, restarted=False) == "lost_while_disconnected"
     assert why_gone(known, known, restarted=True) == "pbx_restarted"
+    assert why_gone(known, now, restarted=True, lives_on=True) == "lost_while_disconnected"
     assert why_gone(None, now, None) == "lost_while_disconnected"
     assert why_gone(known, None, None) == "lost_while_disconnected"

@@ -36,12 +36,17 @@ _NOT_FOR_TWO = ("Park", "ConfBridge", "MeetMe", "Page")
 _KEEP_ANI = ("PJSIP/", "SIP/")  # drivers whose ANI is the number shown at first; IAX2 has somebody else's
 
 
-def why_gone(last_start: datetime | None, started_on: datetime | None, restarted: bool | None) -> Loss:
+def why_gone(
+    last_start: datetime | None, started_on: datetime | None, restarted: bool | None, lives_on: bool = False
+) -> Loss:
     """Why calls in progress have disappeared: Asterisk restarted, or they ended while the hub was disconnected.
 
     last_start, started_on: when Asterisk said it had started, at the last connection and now. restarted: whether
-    Asterisk itself reported a restart; None when it reported nothing.
+    Asterisk itself reported a restart; None when it reported nothing. lives_on: whether a channel that was known when
+    the connection broke is still there: then only Asterisk's clock was set.
     """
+    if lives_on:
+        return "lost_while_disconnected"
     if restarted is None and last_start and started_on:
         restarted = (started_on - last_start).total_seconds() > _SAME_START
     return "pbx_restarted" if restarted else "lost_while_disconnected"
@@ -52,10 +57,8 @@ def take_stock(
 ) -> None:
     """Ends the calls that are gone (at gone_by at the latest), begins new ones, and fires what the others missed."""
     live = _by_uniqueid(channels)
-    if reason == "pbx_restarted" and any(_is_known(live_calls, status.channel) for status in live.values()):
-        reason = "lost_while_disconnected"  # a known channel still exists, so Asterisk's clock was set: no restart
     for call in live_calls.each():
-        _end_what_is_gone(live_calls, call, {} if reason == "pbx_restarted" else live, min(now, gone_by), reason)
+        _end_what_is_gone(live_calls, call, live, min(now, gone_by), reason)
     joined = [
         (_join(live_calls, linkedid, group, now), group) for linkedid, group in _by_linkedid(live.values()).items()
     ]

@@ -156,6 +156,10 @@ class Tracker:
         """Those of the live channels whose calls are not followed, without the logins of agents and plumbing."""
         return unknown_channels(self._live, channels)
 
+    def channels(self) -> frozenset[str]:
+        """The uniqueids of the channels of the calls in progress."""
+        return frozenset(uniqueid for call in self._live.each() for uniqueid in call.channels)
+
     def knows(self, names: Iterable[str]) -> bool:
         """Whether one of these is the linkedid, or the uniqueid of a channel, of a call that is or was followed."""
         live = self._live
