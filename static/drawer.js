@@ -37,7 +37,7 @@ async function send(form, button) {
   show(await response.text());
   showInRow();
   toast(form.dataset.inDrawer);
-  body.focus();
+  body.focus({ preventScroll: true }); // it would move under the head of the drawer
 }
 
 function showInRow() {

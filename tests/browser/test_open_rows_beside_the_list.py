@@ -45,6 +45,7 @@ def test_a_request_is_sent_again_in_the_drawer_by_keyboard_and_its_row_tells_wha
         anna.keyboard.press("e")
         anna.keyboard.press("Enter")
         expect(drawer.locator(".verdict.good")).to_contain_text("Delivered: 200")
+        assert drawer.evaluate("one => one.scrollTop") == 0, "its buttons are under its head"
         assert len(receiver.wait_for(1)) == 1
     expect(anna.locator("#rows tr.open [data-outcome]")).to_have_text("delivered · 200")
     expect(anna).to_have_url(re.compile(f"/errors\\?open={delivery.id}$"))
