@@ -286,9 +286,9 @@ class PbxListener:
     async def _resync(self, live: ChannelList) -> None:
         """Publishes what happened during the gap, as far as CEL and the list of live channels show it.
 
-        The channels that were known are those from before the connection broke: 1. Asterisk restarts; 2. a phone
-        repeats its INVITE; 3. the hub connects, and hears of the new call before the list. It is no sign that Asterisk
-        has not restarted. tests/asterisk/test_lose_nothing_under_load.py
+        Whether an old channel lives on is asked of those known before the connection broke: 1. Asterisk restarts; 2. a
+        phone begins a call; 3. the hub connects, and takes this call up from CEL. The tracker knows it now, and yet it
+        says nothing against a restart. tests/test_go_on_after_a_restart.py
         """
         self._put(await self._backfill.take_up(live, self._tracker, utc_now()))
         lives_on = any(status.channel.uniqueid in self._known_before for status in live.channels)
