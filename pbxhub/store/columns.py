@@ -14,11 +14,13 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     FromClause,
+    Index,
     Integer,
     Text,
     Uuid,
     bindparam,
     column,
+    text,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -48,6 +50,12 @@ class _Json(TypeDecorator[Any]):
 
 
 JsonColumn = _Json()
+
+
+def partial_index(name: str, *columns: Any, where: str | ColumnElement[bool], unique: bool = False) -> Index:
+    """An index over the rows that meet a condition, on both databases."""
+    condition = text(where) if isinstance(where, str) else where
+    return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
 def unindexed(column: Any) -> ColumnElement[Any]:

@@ -59,7 +59,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from pbxhub.store.bulk import Insert
-from pbxhub.store.columns import JsonColumn, UtcDateTime
+from pbxhub.store.columns import JsonColumn, UtcDateTime, partial_index
 from pbxhub.store.session import Base
 
 PENDING, WAITING, DELIVERED, FAILED, CANCELLED = "pending", "waiting", "delivered", "failed", "cancelled"
@@ -74,87 +74,32 @@ class Delivery(Base):
     __tablename__ = "delivery"
     __table_args__ = (
         UniqueConstraint("stage_event_id", "webhook_id", "kind"),
-        Index(
-            "ix_delivery_soon",  # claim: which webhooks have something due, however much waits
-            text("(lane + 0)"),  # + 0, so that the planner does not use it for queries that the next index serves
-            "due_at",
-            "webhook_id",
-            sqlite_where=text("state = 'pending'"),
-            postgresql_where=text("state = 'pending'"),
-        ),
-        Index(
-            "ix_delivery_due",  # claim: the first due deliveries of each webhook
-            "lane",
-            "webhook_id",
-            "due_at",
-            sqlite_where=text("state = 'pending'"),
-            postgresql_where=text("state = 'pending'"),
-        ),
-        Index(
-            "ix_delivery_claimed",
-            "webhook_id",
-            "due_at",
-            sqlite_where=text("claim_token IS NOT NULL"),
-            postgresql_where=text("claim_token IS NOT NULL"),
-        ),
-        Index(
-            "ix_delivery_resend",
-            "resend_id",
-            sqlite_where=text("resend_id IS NOT NULL"),
-            postgresql_where=text("resend_id IS NOT NULL"),
-        ),
-        Index("ix_delivery_held", "sequence_id", sqlite_where=text("held"), postgresql_where=text("held")),
-        Index(
-            "ix_delivery_before",  # the deliveries that later ones of the same sequence wait for
-            "sequence_id",
-            sqlite_where=text("state = 'pending' AND outcome = ''"),
-            postgresql_where=text("state = 'pending' AND outcome = ''"),
-        ),
-        Index(
+        # claim: which webhooks have something due, however much waits. + 0, so that the planner does not use it for
+        # queries that the next index serves
+        partial_index("ix_delivery_soon", text("(lane + 0)"), "due_at", "webhook_id", where="state = 'pending'"),
+        # claim: the first due deliveries of each webhook
+        partial_index("ix_delivery_due", "lane", "webhook_id", "due_at", where="state = 'pending'"),
+        partial_index("ix_delivery_claimed", "webhook_id", "due_at", where="claim_token IS NOT NULL"),
+        partial_index("ix_delivery_resend", "resend_id", where="resend_id IS NOT NULL"),
+        partial_index("ix_delivery_held", "sequence_id", where="held"),
+        # the deliveries that later ones of the same sequence wait for
+        partial_index("ix_delivery_before", "sequence_id", where="state = 'pending' AND outcome = ''"),
+        partial_index(
             "ix_delivery_unchecked",
             "project_id",
             "id",
             *("webhook_id", "outcome", "status_code", "created_on"),  # they are grouped by, without reading the rows
-            sqlite_where=text("state = 'failed' AND checked_on IS NULL"),
-            postgresql_where=text("state = 'failed' AND checked_on IS NULL"),
+            where="state = 'failed' AND checked_on IS NULL",
         ),
-        Index(
-            "ix_delivery_reason",  # without deliveries that succeeded at once, so that these cost nothing
-            "project_id",
-            "outcome",
-            "id",
-            sqlite_where=text("outcome <> '' AND outcome <> 'ok'"),
-            postgresql_where=text("outcome <> '' AND outcome <> 'ok'"),
+        # without deliveries that succeeded at once, so that these cost nothing
+        partial_index("ix_delivery_reason", "project_id", "outcome", "id", where="outcome <> '' AND outcome <> 'ok'"),
+        partial_index(
+            "ix_delivery_not_delivered", "project_id", "state", "id", where="state IN ('failed', 'cancelled')"
         ),
-        Index(
-            "ix_delivery_not_delivered",
-            "project_id",
-            "state",
-            "id",
-            sqlite_where=text("state IN ('failed', 'cancelled')"),
-            postgresql_where=text("state IN ('failed', 'cancelled')"),
-        ),
-        Index(
-            "ix_delivery_status",  # without the status of most deliveries, so that these cost nothing
-            "project_id",
-            "status_code",
-            "id",
-            sqlite_where=text("status_code <> 200"),
-            postgresql_where=text("status_code <> 200"),
-        ),
-        Index(
-            "ix_delivery_unanswered",
-            "project_id",
-            "id",
-            sqlite_where=text("status_code IS NULL AND outcome <> ''"),
-            postgresql_where=text("status_code IS NULL AND outcome <> ''"),
-        ),
-        Index(
-            "ix_delivery_waiting",
-            "call_id",
-            sqlite_where=text("state = 'waiting'"),
-            postgresql_where=text("state = 'waiting'"),
-        ),
+        # without the status of most deliveries, so that these cost nothing
+        partial_index("ix_delivery_status", "project_id", "status_code", "id", where="status_code <> 200"),
+        partial_index("ix_delivery_unanswered", "project_id", "id", where="status_code IS NULL AND outcome <> ''"),
+        partial_index("ix_delivery_waiting", "call_id", where="state = 'waiting'"),
         Index("ix_delivery_project", "project_id", "id"),
         Index("ix_delivery_stage", "project_id", "stage", "id"),
         Index("ix_delivery_call", "call_id"),

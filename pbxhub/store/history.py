@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from pbxhub.calls.stages import JSON
-from pbxhub.store.columns import JsonColumn, UtcDateTime, one_of
+from pbxhub.store.columns import JsonColumn, UtcDateTime, one_of, partial_index
 from pbxhub.store.session import Base
 
 COMMON_DISPOSITIONS = ("", "ANSWERED", "NO ANSWER")
@@ -46,25 +46,13 @@ class Call(Base):
         UniqueConstraint("pbx_id", "linkedid"),
         # account/call_filter.py and call_report.py decide by these columns, and read the rest of chosen calls only
         Index("ix_call_project_started", "project_id", "started_on", *_SHOWN, "extension", "dst", "wait"),
-        Index(
-            "ix_call_open",
-            "pbx_id",
-            sqlite_where=text("ended_on IS NULL"),
-            postgresql_where=text("ended_on IS NULL"),
-        ),
+        partial_index("ix_call_open", "pbx_id", where="ended_on IS NULL"),
         Index("ix_call_project_caller", "project_id", "caller"),
         Index("ix_call_project_person_started", "project_id", "person", "started_on"),
         Index("ix_call_project_tail", "project_id", text("substr(person, length(person) - 6)")),  # call_numbers.py
         Index("ix_call_project_dst_started", "project_id", "dst", "started_on", *_SHOWN, "extension"),
         Index("ix_call_project_extension_started", "project_id", "extension", "started_on", *_SHOWN),
-        Index(
-            "ix_call_rare_disposition",
-            "project_id",
-            "disposition",
-            "started_on",
-            sqlite_where=RARE_DISPOSITION,
-            postgresql_where=RARE_DISPOSITION,
-        ),
+        partial_index("ix_call_rare_disposition", "project_id", "disposition", "started_on", where=RARE_DISPOSITION),
     )
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
@@ -128,15 +116,7 @@ class StageEvent(Base):
     __tablename__ = "stage_event"
     __table_args__ = (
         UniqueConstraint("call_id", "stage", "key"),
-        Index(
-            "ix_stage_event_other",
-            "project_id",
-            "stage",
-            "key",
-            unique=True,
-            sqlite_where=text("call_id IS NULL"),
-            postgresql_where=text("call_id IS NULL"),
-        ),
+        partial_index("ix_stage_event_other", "project_id", "stage", "key", where="call_id IS NULL", unique=True),
         Index("ix_stage_event_recent", "project_id", "stage", "id"),  # the editor: the last calls that had this stage
     )
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)

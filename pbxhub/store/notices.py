@@ -3,10 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Integer, String, Uuid, text
+from sqlalchemy import ForeignKey, Index, Integer, String, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
-from pbxhub.store.columns import Id, JsonColumn, UtcDateTime
+from pbxhub.store.columns import Id, JsonColumn, UtcDateTime, partial_index
 from pbxhub.store.session import Base
 
 PAUSED, RECOVERED, FIRST_FAILURE, UNSUBSCRIBED = "paused", "recovered", "first_failure", "unsubscribed"
@@ -19,12 +19,7 @@ class Notice(Base):
 
     __tablename__ = "notice"
     __table_args__ = (
-        Index(
-            "ix_notice_due",
-            "due_on",
-            sqlite_where=text("due_on IS NOT NULL"),
-            postgresql_where=text("due_on IS NOT NULL"),
-        ),
+        partial_index("ix_notice_due", "due_on", where="due_on IS NOT NULL"),
         Index("ix_notice_project", "project_id", "id"),
     )
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)

@@ -13,12 +13,12 @@ cancelled   final: cancelled by API, before it rang or while it was in progress.
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Integer, String, Uuid, text
+from sqlalchemy import ForeignKey, Index, Integer, String, Uuid
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from pbxhub.calls.stages import JSON
 from pbxhub.steering.number_rules import EVERY_NUMBER
-from pbxhub.store.columns import JsonColumn, UtcDateTime
+from pbxhub.store.columns import JsonColumn, UtcDateTime, partial_index
 from pbxhub.store.session import Base
 
 REGISTERED, ONGOING, COMPLETED, FAILED, ERROR, CANCELLED = (
@@ -35,12 +35,7 @@ class OrderedCall(Base):
     __tablename__ = "ordered_call"
     __table_args__ = (
         Index("ix_ordered_call_project", "project_id", "id"),
-        Index(
-            "ix_ordered_call_open",
-            "pbx_id",
-            sqlite_where=text("status IN ('registered', 'ongoing')"),
-            postgresql_where=text("status IN ('registered', 'ongoing')"),
-        ),
+        partial_index("ix_ordered_call_open", "pbx_id", where="status IN ('registered', 'ongoing')"),
         Index("ix_ordered_call_call", "call_id"),
     )
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)

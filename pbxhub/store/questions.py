@@ -2,11 +2,11 @@
 
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, SmallInteger, String, text
+from sqlalchemy import ForeignKey, SmallInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pbxhub.calls.stages import JSON
-from pbxhub.store.columns import JsonColumn
+from pbxhub.store.columns import JsonColumn, partial_index
 from pbxhub.store.session import Base
 
 KIND = "question"
@@ -17,15 +17,7 @@ class Question(Base):
     """One webhook asked while a call waited. Its delivery, of kind "question", has the request and the answer."""
 
     __tablename__ = "question"
-    __table_args__ = (
-        Index(
-            "ix_question_unlinked",
-            "pbx_id",
-            "linkedid",
-            sqlite_where=text("linkedid <> ''"),
-            postgresql_where=text("linkedid <> ''"),
-        ),
-    )
+    __table_args__ = (partial_index("ix_question_unlinked", "pbx_id", "linkedid", where="linkedid <> ''"),)
     delivery_id: Mapped[UUID] = mapped_column(ForeignKey("delivery.id", ondelete="CASCADE"), primary_key=True)
     line: Mapped[int] = mapped_column(SmallInteger)  # PBXHUB_LINE: 0 after a success, 1 otherwise
     # [{"step": "dial 101 for 30 s", "result": "ANSWER"}]: in order; result is empty for what was not done

@@ -12,14 +12,13 @@ error       final: the PBX refused, or could not be asked; message says why.
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, String, Uuid, text
+from sqlalchemy import ForeignKey, Index, String, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
-from pbxhub.store.columns import UtcDateTime
+from pbxhub.store.columns import UtcDateTime, partial_index
 from pbxhub.store.session import Base
 
 WAITING, PAUSED, UNPAUSED, NOT_FOUND, REFUSED = "waiting", "paused", "unpaused", "not_found", "error"
-_WAITS = text(f"status = '{WAITING}'")
 
 
 class QueuePause(Base):
@@ -28,7 +27,7 @@ class QueuePause(Base):
     __tablename__ = "queue_pause"
     __table_args__ = (
         Index("ix_queue_pause_project", "project_id", "id"),
-        Index("ix_queue_pause_waiting", "pbx_id", sqlite_where=_WAITS, postgresql_where=_WAITS),
+        partial_index("ix_queue_pause_waiting", "pbx_id", where="status = 'waiting'"),
     )
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, SmallInteger, String, Uuid, text
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, SmallInteger, String, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pbxhub.calls.stages import JSON
-from pbxhub.store.columns import JsonColumn, UtcDateTime
+from pbxhub.store.columns import JsonColumn, UtcDateTime, partial_index
 from pbxhub.store.session import Base
 
 RUNNING, DONE, STOPPED = "running", "done", "stopped"
@@ -25,12 +25,7 @@ class Resend(Base):
 
     __tablename__ = "resend"
     __table_args__ = (
-        Index(
-            "ix_resend_running",
-            "id",
-            sqlite_where=text("state = 'running'"),
-            postgresql_where=text("state = 'running'"),
-        ),
+        partial_index("ix_resend_running", "id", where="state = 'running'"),
         Index("ix_resend_project", "project_id", "id"),
     )
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)

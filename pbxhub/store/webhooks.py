@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Self
 
-from sqlalchemy import ForeignKey, Index, Integer, String, inspect, text, update
+from sqlalchemy import ForeignKey, Index, Integer, String, inspect, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from pbxhub.store.accounts import Project
-from pbxhub.store.columns import Id, TypedJson, UtcDateTime
+from pbxhub.store.columns import Id, TypedJson, UtcDateTime, partial_index
 from pbxhub.store.session import Base
 from pbxhub.webhooks.spec import WebhookSpec, dump_spec, load_spec
 
@@ -18,12 +18,7 @@ class Webhook(Base):
     __tablename__ = "webhook"
     __table_args__ = (
         Index("ix_webhook_project_stage", "project_id", "stage"),
-        Index(
-            "ix_webhook_paused",
-            "id",
-            sqlite_where=text("paused_on IS NOT NULL"),
-            postgresql_where=text("paused_on IS NOT NULL"),
-        ),
+        partial_index("ix_webhook_paused", "id", where="paused_on IS NOT NULL"),
     )
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
