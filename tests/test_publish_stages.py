@@ -449,6 +449,17 @@ def test_a_thousand_webhooks_on_one_stage_cost_no_query_each(database: Database)
     assert len(statements) < 25
 
 
+def test_a_hundred_pbxs_in_one_group_cost_no_query_each(database: Database) -> None:
+    worlds = [World(database) for _ in range(100)]
+    statements: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    for stage in (BEFORE, AFTER):
+        same_linkedid = {world.pbx_id: [report("1.1", stage)] for world in worlds}
+        assert publish(context_of(database), same_linkedid, NOON).stages == 100
+    assert len(calls(database)) == 100
+    assert len(statements) < 60
+
+
 def test_stage_events_keep_what_was_known_at_that_moment(database: Database) -> None:
     world = World(database)
     world.publish(report("1.1", BEFORE, values={"trunk": "t1"}))

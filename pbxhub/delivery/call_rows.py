@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, select
+from sqlalchemy import Table, bindparam, select, text
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import JSON, OPTIONAL_STAGES, CallReport
 from pbxhub.storable import clip, storable
 from pbxhub.store.accounts import Number, Pbx
 from pbxhub.store.bulk import Delete, Insert, Query, Update, Upsert
-from pbxhub.store.columns import one_of
+from pbxhub.store.columns import ListOf, one_of
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Base
@@ -249,22 +249,33 @@ def find_call(session: Session, pbx_id: int, linkedid: str) -> CallNow | None:
 _COLUMNS = list(_CALL.c)
 
 
-_OF_PBX = Query(
-    select(*_COLUMNS)
-    .where(_CALL.c.pbx_id == bindparam("pbx_id"), one_of(_CALL.c.linkedid, "linkedids"))
-    .order_by(_CALL.c.linkedid)
-    .with_for_update(key_share=True)
-)
+_GIVEN = {  # pairs of two lists
+    "sqlite": "json_each(:linkedids) given CROSS JOIN call ON call.linkedid = given.value"
+    " AND call.pbx_id = json_extract(:pbx_ids, '$[' || given.key || ']')",
+    "postgresql": "unnest(:pbx_ids, :linkedids) given(pbx_id, linkedid) JOIN call USING (pbx_id, linkedid)",
+}
+_LOCKING = {"sqlite": "", "postgresql": " FOR NO KEY UPDATE OF call"}
+_KNOWN = {
+    dialect: Query(
+        text(f"SELECT call.* FROM {given} ORDER BY call.pbx_id, call.linkedid{_LOCKING[dialect]}")  # noqa: S608
+        .bindparams(
+            bindparam("pbx_ids", type_=ListOf(_CALL.c.pbx_id.type)),
+            bindparam("linkedids", type_=ListOf(_CALL.c.linkedid.type)),
+        )
+        .columns(*_COLUMNS)
+    )
+    for dialect, given in _GIVEN.items()
+}
 
 
 def _read(session: Session, reports: Reports) -> dict[tuple[int, str], CallNow]:
-    """The calls that are in the database, locked PBX by PBX: in one order, whoever locks them."""
-    calls = {}
-    for pbx_id in sorted(reports):
-        linkedids = sorted({report.linkedid for report in reports[pbx_id]})
-        for row in _OF_PBX.all(session, pbx_id=pbx_id, linkedids=linkedids) if linkedids else ():
-            calls[pbx_id, row.linkedid] = known_call(row)
-    return calls
+    """The calls that are in the database, locked in one order, whoever locks them: by their PBXs and linkedids."""
+    wanted = {(pbx_id, report.linkedid) for pbx_id, of_pbx in reports.items() for report in of_pbx}
+    if not wanted:
+        return {}
+    pbx_ids, linkedids = zip(*wanted, strict=True)
+    rows = _KNOWN[session.get_bind().dialect.name].all(session, pbx_ids=pbx_ids, linkedids=linkedids)
+    return {(row.pbx_id, row.linkedid): known_call(row) for row in rows}
 
 
 def known_call(row: Any) -> CallNow:
