@@ -1,7 +1,7 @@
 """Authenticates programs by the API key of one project; its scopes say what they may do."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -49,12 +49,8 @@ def needs(right: Right) -> Callable[[View], View]:
     """Marks a view with the right that its key must have."""
 
     def mark(view: View) -> View:
-        @wraps(view)
-        def inner(*args: Any, **kwargs: Any) -> Any:
-            return view(*args, **kwargs)
-
-        inner.right = right  # type: ignore[attr-defined]
-        return inner  # type: ignore[return-value]
+        view.right = right  # type: ignore[attr-defined]
+        return view
 
     return mark
 
@@ -64,6 +60,30 @@ def enter(session: Session) -> Access:
     at a time: of two changes with the same ETag the second finds another one."""
     access = access_of_key(session, g.key, hub(), request.remote_addr or "", changing="If-Match" in request.headers)
     return access or refuse(401, "The project of this key was deleted.")
+
+
+def reads(right: Right) -> Callable[[View], View]:
+    """For a view that changes nothing: as needs(); it gets a session, and what the key's holder may do."""
+    return _entering(right, reading_project)
+
+
+def changes(right: Right) -> Callable[[View], View]:
+    """For a view that makes a change: as needs(); it gets a transaction, and what the key's holder may do."""
+    return _entering(right, writing_project)
+
+
+def _entering(
+    right: Right, project: Callable[[], AbstractContextManager[tuple[Session, Access]]]
+) -> Callable[[View], View]:
+    def mark(view: View) -> View:
+        @wraps(view)
+        def inner(*args: Any, **kwargs: Any) -> Any:
+            with project() as (session, access):
+                return view(session, access, *args, **kwargs)
+
+        return needs(right)(inner)  # type: ignore[return-value]
+
+    return mark
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from typing import Any, TypeVar
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from pbxhub.account import dial_plans as dial_plan_rules
 from pbxhub.account import pbxs as pbx_rules
@@ -13,14 +14,14 @@ from pbxhub.account.employees import delete_employee, save_employee
 from pbxhub.account.numbers import delete_number, save_number
 from pbxhub.account.strange_contexts import strange_contexts
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
-from pbxhub.api.authentication import enter, needs, reading_project, writing_project
+from pbxhub.api.authentication import changes, needs, reading_project, reads
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import accepted, refuse, refuse_all, wrong_field
 from pbxhub.api.schemas import account as schemas
 from pbxhub.api.schemas.base import Paging, page_of
 from pbxhub.store.accounts import Employee, Number, Pbx
 from pbxhub.store.ordered_calls import dial_plan_of
-from pbxhub.wsgi.current import now, writing
+from pbxhub.wsgi.current import now
 
 account = Blueprint("account", __name__, description="The project, its PBXs, numbers and employees")
 RowT = TypeVar("RowT", Pbx, Number, Employee)
@@ -33,96 +34,87 @@ _PLAN = schemas.DialPlan()
 
 @account.get("/projects")
 @account.response(200, page_of(schemas.Project))
-@needs("account.read")
-def projects() -> Any:
+@reads("account.read")
+def projects(_session: Session, access: Access) -> Any:
     """The projects of the key: one."""
-    with reading_project() as (_session, access):
-        return {"items": [access.project], "next": None}
+    return {"items": [access.project], "next": None}
 
 
 @account.get("/projects/<int:project_id>")
 @account.response(200, schemas.Project)
-@needs("account.read")
-def project(project_id: int) -> Any:
+@reads("account.read")
+def project(_session: Session, access: Access, project_id: int) -> Any:
     """The project."""
-    with reading_project() as (_session, access):
-        return tagged(_PROJECT.dump(_own(access, project_id).project))
+    return tagged(_PROJECT.dump(_own(access, project_id).project))
 
 
 @account.patch("/projects/<int:project_id>")
 @account.arguments(schemas.Project(partial=True))
 @account.response(200, schemas.Project)
-@needs("project.change")
-def change_project(data: dict[str, Any], project_id: int) -> Any:
+@changes("project.change")
+def change_project(session: Session, access: Access, data: dict[str, Any], project_id: int) -> Any:
     """Changes name, time zone, country, working hours, holidays or the lifetime of links to recordings."""
-    with writing() as session:
-        access = _own(enter(session), project_id)
-        row = access.project
-        check_match(_PROJECT.dump(row))
-        refuse_all(projects_rules.change_project(session, access, data))
-        return tagged(_PROJECT.dump(row))
+    row = _own(access, project_id).project
+    check_match(_PROJECT.dump(row))
+    refuse_all(projects_rules.change_project(session, access, data))
+    return tagged(_PROJECT.dump(row))
 
 
 @account.post("/projects/<int:project_id>/recording-links/revoke")
 @account.response(204)
-@needs("project.change")
-def revoke_recording_links(project_id: int) -> None:
+@changes("project.change")
+def revoke_recording_links(session: Session, access: Access, project_id: int) -> None:
     """Revokes every link to a recording that was made until now; later requests get new ones."""
-    with writing_project() as (session, access):
-        projects_rules.revoke_recording_links(session, _own(access, project_id))
+    projects_rules.revoke_recording_links(session, _own(access, project_id))
 
 
 @account.get("/pbxs")
 @account.arguments(Paging, location="query")
 @account.response(200, page_of(schemas.Pbx))
-@needs("account.read")
-def pbxs(wanted: dict[str, Any]) -> Any:
+@reads("account.read")
+def pbxs(session: Session, access: Access, wanted: dict[str, Any]) -> Any:
     """The PBXs of the project."""
-    return _list(Pbx, wanted)
+    return _list(session, access, Pbx, wanted)
 
 
 @account.post("/pbxs")
 @account.arguments(schemas.Pbx)
 @account.response(201, schemas.Pbx)
-@needs("pbxs.change")
-def add_pbx(data: dict[str, Any]) -> Any:
+@changes("pbxs.change")
+def add_pbx(session: Session, access: Access, data: dict[str, Any]) -> Any:
     """Adds a PBX; the listener connects to it automatically."""
-    with writing_project() as (session, access):
-        row = accepted(pbx_rules.add_pbx(session, access, _wanted(data)))
-        return tagged(_PBX.dump(row), 201, _LIVE)
+    row = accepted(pbx_rules.add_pbx(session, access, _wanted(data)))
+    return tagged(_PBX.dump(row), 201, _LIVE)
 
 
 @account.get("/pbxs/<int:pbx_id>")
 @account.response(200, schemas.Pbx)
-@needs("account.read")
-def pbx(pbx_id: int) -> Any:
+@reads("account.read")
+def pbx(session: Session, access: Access, pbx_id: int) -> Any:
     """One PBX, with the state that the listener last saw."""
-    with reading_project() as (session, access):
-        return tagged(_PBX.dump(row_of(session, access, Pbx, pbx_id)), live=_LIVE)
+    return tagged(_PBX.dump(row_of(session, access, Pbx, pbx_id)), live=_LIVE)
 
 
 @account.patch("/pbxs/<int:pbx_id>")
 @account.arguments(schemas.Pbx(partial=True))
 @account.response(200, schemas.Pbx)
-@needs("pbxs.change")
-def change_pbx(data: dict[str, Any], pbx_id: int) -> Any:
+@changes("pbxs.change")
+def change_pbx(session: Session, access: Access, data: dict[str, Any], pbx_id: int) -> Any:
     """Changes a PBX; the listener reconnects."""
-    with writing_project() as (session, access):
-        row = row_of(session, access, Pbx, pbx_id, changing=True)
-        check_match(_PBX.dump(row), _LIVE)
-        refuse_all(pbx_rules.change_pbx(session, access, row, _wanted(data)))
-        return tagged(_PBX.dump(row), live=_LIVE)
+    row = row_of(session, access, Pbx, pbx_id, changing=True)
+    check_match(_PBX.dump(row), _LIVE)
+    refuse_all(pbx_rules.change_pbx(session, access, row, _wanted(data)))
+    return tagged(_PBX.dump(row), live=_LIVE)
 
 
 @account.delete("/pbxs/<int:pbx_id>")
 @account.response(204)
-@needs("pbxs.change")
-def remove_pbx(pbx_id: int) -> None:
+@changes("pbxs.change")
+def remove_pbx(session: Session, access: Access, pbx_id: int) -> None:
     """Stops listening and deletes the PBX; its calls are kept."""
-    with writing_project() as (session, access):
-        row = row_of(session, access, Pbx, pbx_id)
-        check_if_match(_PBX.dump(row), _LIVE)
-        pbx_rules.delete_pbx(session, access, row)
+    row = row_of(session, access, Pbx, pbx_id)
+    check_if_match(_PBX.dump(row), _LIVE)
+    pbx_rules.delete_pbx(session, access, row)
 
 
 @account.post("/pbxs/<int:pbx_id>/check")
@@ -138,139 +130,128 @@ def check_pbx(pbx_id: int) -> Any:
 
 @account.get("/pbxs/<int:pbx_id>/contexts")
 @account.response(200, schemas.StrangeContext(many=True))
-@needs("account.read")
-def contexts(pbx_id: int) -> Any:
+@reads("account.read")
+def contexts(session: Session, access: Access, pbx_id: int) -> Any:
     """Contexts that are not among `incoming_contexts`, though calls of strangers began in them today, the busiest
     first."""
-    with reading_project() as (session, access):
-        row = row_of(session, access, Pbx, pbx_id)
-        return strange_contexts(session, row, now())
+    row = row_of(session, access, Pbx, pbx_id)
+    return strange_contexts(session, row, now())
 
 
 @account.get("/pbxs/<int:pbx_id>/dial-plan")
 @account.response(200, schemas.DialPlan)
-@needs("account.read")
-def dial_plan(pbx_id: int) -> Any:
+@reads("account.read")
+def dial_plan(session: Session, access: Access, pbx_id: int) -> Any:
     """The rules for ordered calls."""
-    with reading_project() as (session, access):
-        row = row_of(session, access, Pbx, pbx_id)
-        return tagged(_PLAN.dump(dial_plan_of(session, row.id)))
+    row = row_of(session, access, Pbx, pbx_id)
+    return tagged(_PLAN.dump(dial_plan_of(session, row.id)))
 
 
 @account.patch("/pbxs/<int:pbx_id>/dial-plan")
 @account.arguments(schemas.DialPlan(partial=True))
 @account.response(200, schemas.DialPlan)
-@needs("dial_plan.change")
-def change_dial_plan(data: dict[str, Any], pbx_id: int) -> Any:
+@changes("dial_plan.change")
+def change_dial_plan(session: Session, access: Access, data: dict[str, Any], pbx_id: int) -> Any:
     """Changes these rules."""
-    with writing_project() as (session, access):
-        pbx = row_of(session, access, Pbx, pbx_id)
-        plan = dial_plan_to_change(session, access, pbx)
-        check_match(_PLAN.dump(plan))
-        refuse_all(dial_plan_rules.change_dial_plan(session, access, pbx, plan, data))
-        return tagged(_PLAN.dump(plan))
+    pbx = row_of(session, access, Pbx, pbx_id)
+    plan = dial_plan_to_change(session, access, pbx)
+    check_match(_PLAN.dump(plan))
+    refuse_all(dial_plan_rules.change_dial_plan(session, access, pbx, plan, data))
+    return tagged(_PLAN.dump(plan))
 
 
 @account.get("/numbers")
 @account.arguments(Paging, location="query")
 @account.response(200, page_of(schemas.Number))
-@needs("account.read")
-def numbers(wanted: dict[str, Any]) -> Any:
+@reads("account.read")
+def numbers(session: Session, access: Access, wanted: dict[str, Any]) -> Any:
     """The DIDs with their labels."""
-    return _list(Number, wanted)
+    return _list(session, access, Number, wanted)
 
 
 @account.post("/numbers")
 @account.arguments(schemas.Number)
 @account.response(201, schemas.Number)
-@needs("numbers.change")
-def add_number(data: dict[str, Any]) -> Any:
+@changes("numbers.change")
+def add_number(session: Session, access: Access, data: dict[str, Any]) -> Any:
     """Adds a DID of one of the project's PBXs."""
-    with writing_project() as (session, access):
-        return tagged(schemas.Number().dump(accepted(save_number(session, access, None, data))), 201)
+    return tagged(schemas.Number().dump(accepted(save_number(session, access, None, data))), 201)
 
 
 @account.patch("/numbers/<int:number_id>")
 @account.arguments(schemas.Number(partial=True))
 @account.response(200, schemas.Number)
-@needs("numbers.change")
-def change_number(data: dict[str, Any], number_id: int) -> Any:
+@changes("numbers.change")
+def change_number(session: Session, access: Access, data: dict[str, Any], number_id: int) -> Any:
     """Changes a DID or its label."""
-    with writing_project() as (session, access):
-        row = row_of(session, access, Number, number_id, changing=True)
-        check_match(schemas.Number().dump(row))
-        return tagged(schemas.Number().dump(accepted(save_number(session, access, row, data))))
+    row = row_of(session, access, Number, number_id, changing=True)
+    check_match(schemas.Number().dump(row))
+    return tagged(schemas.Number().dump(accepted(save_number(session, access, row, data))))
 
 
 @account.get("/numbers/<int:number_id>")
 @account.response(200, schemas.Number)
-@needs("account.read")
-def number(number_id: int) -> Any:
+@reads("account.read")
+def number(session: Session, access: Access, number_id: int) -> Any:
     """One DID."""
-    with reading_project() as (session, access):
-        return tagged(schemas.Number().dump(row_of(session, access, Number, number_id)))
+    return tagged(schemas.Number().dump(row_of(session, access, Number, number_id)))
 
 
 @account.delete("/numbers/<int:number_id>")
 @account.response(204)
-@needs("numbers.change")
-def remove_number(number_id: int) -> None:
+@changes("numbers.change")
+def remove_number(session: Session, access: Access, number_id: int) -> None:
     """Deletes a DID; its future calls belong to the PBX's own project."""
-    with writing_project() as (session, access):
-        row = row_of(session, access, Number, number_id, changing=True)
-        check_if_match(schemas.Number().dump(row))
-        delete_number(session, access, row)
+    row = row_of(session, access, Number, number_id, changing=True)
+    check_if_match(schemas.Number().dump(row))
+    delete_number(session, access, row)
 
 
 @account.get("/employees")
 @account.arguments(Paging, location="query")
 @account.response(200, page_of(schemas.Employee))
-@needs("account.read")
-def employees(wanted: dict[str, Any]) -> Any:
+@reads("account.read")
+def employees(session: Session, access: Access, wanted: dict[str, Any]) -> Any:
     """The cards of extensions."""
-    return _list(Employee, wanted)
+    return _list(session, access, Employee, wanted)
 
 
 @account.post("/employees")
 @account.arguments(schemas.Employee)
 @account.response(201, schemas.Employee)
-@needs("employees.change")
-def add_employee(data: dict[str, Any]) -> Any:
+@changes("employees.change")
+def add_employee(session: Session, access: Access, data: dict[str, Any]) -> Any:
     """Adds a card."""
-    with writing_project() as (session, access):
-        return tagged(schemas.Employee().dump(accepted(save_employee(session, access, None, data))), 201)
+    return tagged(schemas.Employee().dump(accepted(save_employee(session, access, None, data))), 201)
 
 
 @account.get("/employees/<int:employee_id>")
 @account.response(200, schemas.Employee)
-@needs("account.read")
-def employee(employee_id: int) -> Any:
+@reads("account.read")
+def employee(session: Session, access: Access, employee_id: int) -> Any:
     """One card."""
-    with reading_project() as (session, access):
-        return tagged(schemas.Employee().dump(row_of(session, access, Employee, employee_id)))
+    return tagged(schemas.Employee().dump(row_of(session, access, Employee, employee_id)))
 
 
 @account.patch("/employees/<int:employee_id>")
 @account.arguments(schemas.Employee(partial=True))
 @account.response(200, schemas.Employee)
-@needs("employees.change")
-def change_employee(data: dict[str, Any], employee_id: int) -> Any:
+@changes("employees.change")
+def change_employee(session: Session, access: Access, data: dict[str, Any], employee_id: int) -> Any:
     """Changes a card."""
-    with writing_project() as (session, access):
-        row = row_of(session, access, Employee, employee_id, changing=True)
-        check_match(schemas.Employee().dump(row))
-        return tagged(schemas.Employee().dump(accepted(save_employee(session, access, row, data))))
+    row = row_of(session, access, Employee, employee_id, changing=True)
+    check_match(schemas.Employee().dump(row))
+    return tagged(schemas.Employee().dump(accepted(save_employee(session, access, row, data))))
 
 
 @account.delete("/employees/<int:employee_id>")
 @account.response(204)
-@needs("employees.change")
-def remove_employee(employee_id: int) -> None:
+@changes("employees.change")
+def remove_employee(session: Session, access: Access, employee_id: int) -> None:
     """Deletes a card; the extension's calls are kept."""
-    with writing_project() as (session, access):
-        row = row_of(session, access, Employee, employee_id, changing=True)
-        check_if_match(schemas.Employee().dump(row))
-        delete_employee(session, access, row)
+    row = row_of(session, access, Employee, employee_id, changing=True)
+    check_if_match(schemas.Employee().dump(row))
+    delete_employee(session, access, row)
 
 
 def _wanted(data: dict[str, Any]) -> pbx_rules.PbxInput:
@@ -284,16 +265,10 @@ def _own(access: Access, project_id: int) -> Access:
     return access
 
 
-def _list(kind: type[RowT], wanted: dict[str, Any]) -> Any:
-    after = id_after(wanted)
-    with reading_project() as (session, access):
-        rows = session.scalars(
-            select(kind)
-            .where(kind.project_id == access.project.id, kind.id > after)
-            .order_by(kind.id)
-            .limit(wanted["limit"] + 1)
-        ).all()
-        return page(rows, wanted["limit"], lambda row: row.id)
+def _list(session: Session, access: Access, kind: type[RowT], wanted: dict[str, Any]) -> Any:
+    further = select(kind).where(kind.project_id == access.project.id, kind.id > id_after(wanted))
+    rows = session.scalars(further.order_by(kind.id).limit(wanted["limit"] + 1)).all()
+    return page(rows, wanted["limit"], lambda row: row.id)
 
 
 def id_after(wanted: dict[str, Any]) -> int:

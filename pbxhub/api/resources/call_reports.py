@@ -9,7 +9,7 @@ from pbxhub.account.access import Access
 from pbxhub.account.call_export import CALL_COLUMNS, exported_calls
 from pbxhub.account.call_filter import CallFilter, extension_of
 from pbxhub.account.call_report import report_calls
-from pbxhub.api.authentication import needs, reading_project
+from pbxhub.api.authentication import needs, reading_project, reads
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import wrong_field
 from pbxhub.api.schemas import calls as schemas
@@ -22,14 +22,13 @@ journal = Blueprint("journal", __name__, description="Calls as files, and report
 @journal.get("/calls/report")
 @journal.arguments(schemas.ReportFilter, location="query")
 @journal.response(200, schemas.CallCounts)
-@needs("account.read")
-def report(wanted: dict[str, Any]) -> Any:
+@reads("account.read")
+def report(session: Session, access: Access, wanted: dict[str, Any]) -> Any:
     """Calls, answered and missed ones, talk and wait, by employee or by number; all of them, or of a period."""
     by = wanted.pop("by")
     if by == "number" and wanted["direction"] not in ("", "incoming"):
         wrong_field("direction", "only incoming calls are counted by number: leave it out, or count by employee")
-    with reading_project() as (session, access):
-        return report_calls(session, access, CallFilter(**wanted), by)
+    return report_calls(session, access, CallFilter(**wanted), by)
 
 
 @journal.get("/calls/export.csv")

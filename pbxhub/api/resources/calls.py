@@ -1,9 +1,10 @@
 """Calls: the history, and calls that programs order."""
 
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from flask import request
+from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.call_events import events_of
@@ -11,7 +12,7 @@ from pbxhub.account.call_history import all_calls, find_call, orders_of, read_pl
 from pbxhub.account.call_orders import CallOrder, add_to_call, cancel_call, order_call
 from pbxhub.account.secret_visibility import visible_url, visible_values
 from pbxhub.api.answers import page
-from pbxhub.api.authentication import needs, reading_project, writing_project
+from pbxhub.api.authentication import changes, reads
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import accepted, wrong_field
 from pbxhub.api.resources.call_reports import call_filter
@@ -33,92 +34,83 @@ _PLAIN = (
 @calls.get("/calls")
 @calls.arguments(schemas.CallList, location="query")
 @calls.response(200, page_of(schemas.Call))
-@needs("account.read")
-def index(wanted: dict[str, Any]) -> Any:
+@reads("account.read")
+def index(session: Session, access: Access, wanted: dict[str, Any]) -> Any:
     """The calls of the project, those that began last first."""
     before = read_place(wanted["after"])
     if wanted["after"] and before is None:
         wrong_field("after", NO_PLACE)
-    with reading_project() as (session, access):
-        rows = all_calls(session, access, call_filter(session, access, wanted), before, wanted["limit"] + 1)
-        ordered = orders_of(session, rows)
-        found = page(rows, wanted["limit"], write_place)
-        return {**found, "items": [_shown(access, row, ordered.get(row.id)) for row in found["items"]]}
+    rows = all_calls(session, access, call_filter(session, access, wanted), before, wanted["limit"] + 1)
+    ordered = orders_of(session, rows)
+    found = page(rows, wanted["limit"], write_place)
+    return {**found, "items": [_shown(access, row, ordered.get(row.id)) for row in found["items"]]}
 
 
 @calls.post("/calls")
 @calls.arguments(schemas.CallOrder)
 @calls.response(201, schemas.Call)
-@needs("calls.order")
-def order(data: dict[str, Any]) -> Any:
+@changes("calls.order")
+def order(session: Session, access: Access, data: dict[str, Any]) -> Any:
     """Orders a call: the agent's phone rings, then the number is dialled. Every status is sent to its callback."""
-    with writing_project() as (session, access):
-        row = accepted(order_call(session, access, _wanted(data)))
-        return _shown(access, None, row), {"Location": f"{request.script_root}/calls/{row.id}"}
+    row = accepted(order_call(session, access, _wanted(data)))
+    return _shown(access, None, row), {"Location": f"{request.script_root}/calls/{row.id}"}
 
 
 @calls.get("/calls/<uuid:call_id>")
 @calls.response(200, schemas.Call)
-@needs("account.read")
-def one(call_id: UUID) -> Any:
+@reads("account.read")
+def one(session: Session, access: Access, call_id: UUID) -> Any:
     """A call, by its own id or by the id of its order."""
-    with reading_project() as (session, access):
-        call, ordered = find_call(session, access, call_id)
-        return _shown(access, call, ordered, call_id)
+    call, ordered = find_call(session, access, call_id)
+    return _shown(access, call, ordered, call_id)
 
 
 @calls.delete("/calls/<uuid:call_id>")
 @calls.response(202, schemas.Call)
-@needs("calls.order")
-def cancel(call_id: UUID) -> Any:
+@changes("calls.order")
+def cancel(session: Session, access: Access, call_id: UUID) -> Any:
     """Cancels an ordered call: before it rings, or by hanging up."""
-    with writing_project() as (session, access):
-        return _shown(access, *cancel_call(session, access, call_id), call_id)
+    return _shown(access, *cancel_call(session, access, call_id), call_id)
 
 
 @calls.get("/calls/<uuid:call_id>/stages")
 @calls.response(200, page_of(schemas.Stage))
-@needs("account.read")
-def stages(call_id: UUID) -> Any:
+@reads("account.read")
+def stages(session: Session, access: Access, call_id: UUID) -> Any:
     """The stages of a call, in their order."""
-    with reading_project() as (session, access):
-        call, _ = find_call(session, access, call_id)
-        rows = stages_of(session, call) if call else ()
-        return {"items": [_stage(access, row) for row in rows], "next": None}
+    call, _ = find_call(session, access, call_id)
+    rows = stages_of(session, call) if call else ()
+    return {"items": [_stage(access, row) for row in rows], "next": None}
 
 
 @calls.get("/calls/<uuid:call_id>/ami-events")
 @calls.response(200, page_of(schemas.CallEvent))
-@needs("account.read")
-def ami_events(call_id: UUID) -> Any:
+@reads("account.read")
+def ami_events(session: Session, access: Access, call_id: UUID) -> Any:
     """What Asterisk reported about a call, in the order of arrival, with the stages that each event led to; kept for a
     week as a rule."""
-    with reading_project() as (session, access):
-        call, _ = find_call(session, access, call_id)
-        return {"items": events_of(session, access, call) if call else [], "next": None}
+    call, _ = find_call(session, access, call_id)
+    return {"items": events_of(session, access, call) if call else [], "next": None}
 
 
 @calls.put("/calls/<uuid:call_id>/transcript")
 @calls.arguments(schemas.Transcript)
 @calls.response(200, schemas.Call)
-@needs("calls.order")
-def transcript(data: dict[str, Any], call_id: UUID) -> Any:
+@changes("calls.order")
+def transcript(session: Session, access: Access, data: dict[str, Any], call_id: UUID) -> Any:
     """Adds a transcript. Every later callback contains it, and it becomes a parameter."""
-    return _add(call_id, "transcript", data["transcript"])
+    added = add_to_call(session, access, call_id, "transcript", data["transcript"])
+    return _shown(access, *added, call_id)
 
 
 @calls.put("/calls/<uuid:call_id>/analysis")
 @calls.arguments(schemas.Analysis)
 @calls.response(200, schemas.Call)
-@needs("calls.order")
-def analysis(data: dict[str, Any], call_id: UUID) -> Any:
+@changes("calls.order")
+def analysis(session: Session, access: Access, data: dict[str, Any], call_id: UUID) -> Any:
     """Adds an analysis: sends webhooks of the stage call.analysis, and a callback with `data.analysis`."""
-    return _add(call_id, "analysis", data["analysis"])
-
-
-def _add(call_id: UUID, name: Literal["transcript", "analysis"], value: Any) -> Any:
-    with writing_project() as (session, access):
-        return _shown(access, *add_to_call(session, access, call_id, name, value), call_id)
+    added = add_to_call(session, access, call_id, "analysis", data["analysis"])
+    return _shown(access, *added, call_id)
 
 
 def _wanted(data: dict[str, Any]) -> CallOrder:

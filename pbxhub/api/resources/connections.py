@@ -3,12 +3,14 @@
 from dataclasses import asdict
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from pbxhub.account import connections as rules
 from pbxhub.account.access import Access, row_of
 from pbxhub.account.connection_tests import try_connection
 from pbxhub.account.secret_visibility import visible_connection
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
-from pbxhub.api.authentication import enter, needs, reading_project, writing_project
+from pbxhub.api.authentication import changes, enter, needs, reads
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.resources.account import id_after
 from pbxhub.api.resources.webhooks import columns
@@ -29,69 +31,62 @@ _LIVE = ("state", "reason", "ready_until", "renewed_on", "used_by")
 @connections.get("/connections")
 @connections.arguments(Paging, location="query")
 @connections.response(200, page_of(schemas.Connection))
-@needs("account.read")
-def index(wanted: dict[str, Any]) -> Any:
+@reads("account.read")
+def index(session: Session, access: Access, wanted: dict[str, Any]) -> Any:
     """The connections of the project."""
     after = id_after(wanted)
-    with reading_project() as (session, access):
-        rows = sorted(connections_of(session, access.project.id), key=lambda row: row.id)
-        found = page([row for row in rows if row.id > after], wanted["limit"], lambda row: row.id)
-        users = used_by(session, [row.id for row in found["items"]])
-        return {**found, "items": [_show(access, row, users[row.id]) for row in found["items"]]}
+    rows = sorted(connections_of(session, access.project.id), key=lambda row: row.id)
+    found = page([row for row in rows if row.id > after], wanted["limit"], lambda row: row.id)
+    users = used_by(session, [row.id for row in found["items"]])
+    return {**found, "items": [_show(access, row, users[row.id]) for row in found["items"]]}
 
 
 @connections.post("/connections")
 @connections.arguments(schemas.Connection)
 @connections.response(201, schemas.Connection)
-@needs("connections.change")
-def add(data: dict[str, Any]) -> Any:
+@changes("connections.change")
+def add(session: Session, access: Access, data: dict[str, Any]) -> Any:
     """Adds a connection. With the grant authorization_code, a person must connect it on the page Connections."""
-    with writing_project() as (session, access):
-        return tagged(_dumped(access, rules.save_connection(session, access, None, data), []), 201, _LIVE)
+    return tagged(_dumped(access, rules.save_connection(session, access, None, data), []), 201, _LIVE)
 
 
 @connections.get("/connections/presets")
 @connections.response(200, schemas.ConnectionPreset(many=True))
-@needs("account.read")
-def ready_made() -> Any:
+@reads("account.read")
+def ready_made(_session: Session, _access: Access) -> Any:
     """Settings of connections to common systems. Fill in each text in [[brackets]], and client id and secret."""
-    with reading() as session:
-        enter(session)
     return [{**asdict(one), "spec": dump_connection(one.spec)} for one in presets()]
 
 
 @connections.get("/connections/<int:connection_id>")
 @connections.response(200, schemas.Connection)
-@needs("account.read")
-def one(connection_id: int) -> Any:
+@reads("account.read")
+def one(session: Session, access: Access, connection_id: int) -> Any:
     """One connection."""
-    with reading_project() as (session, access):
-        row = row_of(session, access, Connection, connection_id)
-        return tagged(_dumped(access, row, used_by(session, [row.id])[row.id]), live=_LIVE)
+    row = row_of(session, access, Connection, connection_id)
+    return tagged(_dumped(access, row, used_by(session, [row.id])[row.id]), live=_LIVE)
 
 
 @connections.put("/connections/<int:connection_id>")
 @connections.arguments(schemas.Connection)
 @connections.response(200, schemas.Connection)
-@needs("connections.change")
-def save(data: dict[str, Any], connection_id: int) -> Any:
+@changes("connections.change")
+def save(session: Session, access: Access, data: dict[str, Any], connection_id: int) -> Any:
     """Changes a connection. Without `secret` the stored one is kept, unless it would be sent to other hosts."""
-    with writing_project() as (session, access):
-        row = rules.connection_to_change(session, access, connection_id)
-        check_match(_dumped(access, row, []), _LIVE)
-        rules.save_connection(session, access, row, data)
-        return tagged(_dumped(access, row, used_by(session, [row.id])[row.id]), live=_LIVE)
+    row = rules.connection_to_change(session, access, connection_id)
+    check_match(_dumped(access, row, []), _LIVE)
+    rules.save_connection(session, access, row, data)
+    return tagged(_dumped(access, row, used_by(session, [row.id])[row.id]), live=_LIVE)
 
 
 @connections.delete("/connections/<int:connection_id>")
 @connections.response(204)
-@needs("connections.change")
-def delete(connection_id: int) -> None:
+@changes("connections.change")
+def delete(session: Session, access: Access, connection_id: int) -> None:
     """Deletes a connection that no event uses."""
-    with writing_project() as (session, access):
-        row = rules.connection_to_change(session, access, connection_id)
-        check_if_match(_dumped(access, row, []), _LIVE)
-        rules.delete_connection(session, access, row)
+    row = rules.connection_to_change(session, access, connection_id)
+    check_if_match(_dumped(access, row, []), _LIVE)
+    rules.delete_connection(session, access, row)
 
 
 @connections.post("/connections/<int:connection_id>/test")

@@ -10,8 +10,9 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from pbxhub.account import reported_events as rules
+from pbxhub.account.access import Access
 from pbxhub.account.secret_visibility import visible_values
-from pbxhub.api.authentication import needs, reading_project, writing_project
+from pbxhub.api.authentication import changes, needs, reading_project, reads, writing_project
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import accepted, refuse_all, wrong_field
 from pbxhub.api.schemas import events as schemas
@@ -43,15 +44,14 @@ class EventFilter(WhichEvents, Paging):
 @events.get("/events")
 @events.arguments(EventFilter, location="query")
 @events.response(200, page_of(schemas.Event))
-@needs("account.read")
-def index(wanted: dict[str, Any]) -> Any:
+@reads("account.read")
+def index(session: Session, access: Access, wanted: dict[str, Any]) -> Any:
     """Events in the order they were written, oldest first; of one call with `call_id`, of some types with `type`."""
-    with reading_project() as (session, access):
-        after = _position(session, access.project.id, wanted["after"], "after")
-        rows = read_after(session, access.project.id, after, wanted["limit"] + 1, *_which(wanted))
-        page = rows[: wanted["limit"]]
-        more = str(Position(page[-1].id)) if len(rows) > len(page) else None
-        return _json({"items": [visible_values(access, event) for event in shown(session, page)], "next": more})
+    after = _position(session, access.project.id, wanted["after"], "after")
+    rows = read_after(session, access.project.id, after, wanted["limit"] + 1, *_which(wanted))
+    page = rows[: wanted["limit"]]
+    more = str(Position(page[-1].id)) if len(rows) > len(page) else None
+    return _json({"items": [visible_values(access, event) for event in shown(session, page)], "next": more})
 
 
 @events.post("/events")
@@ -98,13 +98,12 @@ def stream(wanted: dict[str, Any], place: dict[str, str]) -> Any:
 @events.post("/events/in")
 @events.arguments(schemas.EventIn)
 @events.response(201, schemas.Happened)
-@needs("events.send")
-def happened(data: dict[str, Any]) -> Any:
+@changes("events.send")
+def happened(session: Session, access: Access, data: dict[str, Any]) -> Any:
     """Reports that a form was sent, a dialogue opened or closed, or a deal changed: webhooks of that stage are sent."""
     given = rules.Happening(data["stage"], data["fields_"], data["attributes"], data["call_id"], data["key"])
-    with writing_project() as (session, access):
-        published = accepted(rules.report(session, access, given))
-        return {"id": published.id, "stage": data["stage"], "deliveries": published.deliveries}
+    published = accepted(rules.report(session, access, given))
+    return {"id": published.id, "stage": data["stage"], "deliveries": published.deliveries}
 
 
 def _which(wanted: dict[str, Any]) -> list[ColumnElement[bool]]:

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from sqlalchemy.orm import Session
+
+from pbxhub.account.access import Access
 from pbxhub.account.ready_made import Answers, add_ready
-from pbxhub.api.authentication import enter, needs, writing_project
+from pbxhub.api.authentication import changes, needs, reads
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.webhooks import show
@@ -12,7 +15,6 @@ from pbxhub.api.schemas.base import page_of
 from pbxhub.webhooks.catalogue import ENTRIES, FAMILIES
 from pbxhub.webhooks.gallery import Item, find, gallery
 from pbxhub.webhooks.spec import dump_spec
-from pbxhub.wsgi.current import reading
 
 catalogue = Blueprint("catalogue", __name__, description="Ready-made integrations, and parameters")
 
@@ -36,23 +38,20 @@ def item(item_id: str) -> Any:
 @catalogue.post("/gallery/<item_id>")
 @catalogue.arguments(schemas.GalleryAnswers)
 @catalogue.response(201, page_of(schemas.Webhook))
-@needs("webhooks.change")
-def add(data: dict[str, Any], item_id: str) -> Any:
+@changes("webhooks.change")
+def add(session: Session, access: Access, data: dict[str, Any], item_id: str) -> Any:
     """Adds the events of an integration, switched off: check the preview, send a test, switch them on."""
     chosen = _found(item_id)
-    with writing_project() as (session, access):
-        given = Answers(data["answers"], data["secret"], data["connection"], data["client_id"], data["dial"])
-        added = add_ready(session, access, chosen, given)
-        return {"items": [show(access, row) for row in added], "next": None}
+    given = Answers(data["answers"], data["secret"], data["connection"], data["client_id"], data["dial"])
+    added = add_ready(session, access, chosen, given)
+    return {"items": [show(access, row) for row in added], "next": None}
 
 
 @catalogue.get("/parameters")
 @catalogue.response(200, page_of(schemas.Parameter))
-@needs("account.read")
-def parameters() -> Any:
+@reads("account.read")
+def parameters(_session: Session, _access: Access) -> Any:
     """Every parameter, and the prefixes of those whose names you choose."""
-    with reading() as session:
-        enter(session)
     families = [
         {"name": f"{one.prefix}NAME" if one.prefix.endswith(".") else one.prefix, "type": one.type, "aliases": [],
          "meaning": one.meaning, "stages": one.stages, "example": one.example, "source": one.source}

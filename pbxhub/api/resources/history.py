@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from pbxhub.account.access import Access
 from pbxhub.account.call_history import call_of
 from pbxhub.account.content_removal import ToRemove, refuse_one, remove_content
@@ -14,7 +16,7 @@ from pbxhub.account.delivery_details import shown_body
 from pbxhub.account.resending import mark_checked, resend_of, result_of, send_again, send_one_again, stop_sending
 from pbxhub.account.secret_visibility import visible_body, visible_text
 from pbxhub.api.answers import page
-from pbxhub.api.authentication import enter, needs, reading_project, writing_project
+from pbxhub.api.authentication import changes, enter, needs, reading_project, reads, writing_project
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import refuse_all, wrong_field
 from pbxhub.api.schemas import deliveries as schemas
@@ -37,61 +39,54 @@ _SHOWN = (
 @history.get("/deliveries")
 @history.arguments(schemas.DeliveryFilter, location="query")
 @history.response(200, page_of(schemas.Delivery))
-@needs("account.read")
-def index(wanted: dict[str, Any]) -> Any:
+@reads("account.read")
+def index(session: Session, access: Access, wanted: dict[str, Any]) -> Any:
     """Deliveries, newest first."""
-    before = uuid_after(wanted)
-    with reading() as session:
-        selection = replace(_matching(wanted), unchecked=wanted["unchecked"])
-        access = enter(session)
-        rows = listed(session, access.project.id, selection, wanted["state"], before, wanted["limit"] + 1)
-        sending = sent_since(session, [row.delivery for row in rows], access.now)
-        shown = [_shown(access, row.delivery, sending) for row in rows]
-        return page(shown, wanted["limit"], lambda row: row["id"])
+    selection = replace(_matching(wanted), unchecked=wanted["unchecked"])
+    before, limit = uuid_after(wanted), wanted["limit"]
+    rows = listed(session, access.project.id, selection, wanted["state"], before, limit + 1)
+    sending = sent_since(session, [row.delivery for row in rows], access.now)
+    return page([_shown(access, row.delivery, sending) for row in rows], limit, lambda row: row["id"])
 
 
 @history.get("/deliveries/<uuid:delivery_id>")
 @history.response(200, schemas.Delivery)
-@needs("account.read")
-def one(delivery_id: UUID) -> Any:
+@reads("account.read")
+def one(session: Session, access: Access, delivery_id: UUID) -> Any:
     """One delivery."""
-    with reading_project() as (session, access):
-        row = delivery_of(session, access, delivery_id)
-        return _shown(access, row, sent_since(session, [row], access.now))
+    row = delivery_of(session, access, delivery_id)
+    return _shown(access, row, sent_since(session, [row], access.now))
 
 
 @history.get("/deliveries/<uuid:delivery_id>/attempts")
 @history.response(200, page_of(schemas.Attempt))
-@needs("account.read")
-def attempts(delivery_id: UUID) -> Any:
+@reads("account.read")
+def attempts(session: Session, access: Access, delivery_id: UUID) -> Any:
     """Every request of a delivery with its answer; credentials are hidden."""
-    with reading_project() as (session, access):
-        delivery = delivery_of(session, access, delivery_id)
-        rows = reversed(attempts_of(session, delivery))
-        body = shown_body(session, access, delivery).decode("utf-8", "replace")
-        return {"items": [_attempt(access, delivery, body, row) for row in rows], "next": None}
+    delivery = delivery_of(session, access, delivery_id)
+    rows = reversed(attempts_of(session, delivery))
+    body = shown_body(session, access, delivery).decode("utf-8", "replace")
+    return {"items": [_attempt(access, delivery, body, row) for row in rows], "next": None}
 
 
 @history.post("/deliveries/<uuid:delivery_id>/resend")
 @history.arguments(schemas.ResendOne)
 @history.response(202, schemas.Delivery)
-@needs("deliveries.change")
-def send_one(data: dict[str, Any], delivery_id: UUID) -> Any:
+@changes("deliveries.change")
+def send_one(session: Session, access: Access, data: dict[str, Any], delivery_id: UUID) -> Any:
     """Sends one delivery again at once, as it was or with the current settings."""
-    with writing_project() as (session, access):
-        row = delivery_of(session, access, delivery_id)
-        send_one_again(session, access, delivery_id, data["current_settings"])
-        return _shown(access, row, {})
+    row = delivery_of(session, access, delivery_id)
+    send_one_again(session, access, delivery_id, data["current_settings"])
+    return _shown(access, row, {})
 
 
 @history.post("/deliveries/check")
 @history.arguments(schemas.Chosen)
 @history.response(200, schemas.Count)
-@needs("deliveries.change")
-def checked(data: dict[str, Any]) -> Any:
+@changes("deliveries.change")
+def checked(session: Session, access: Access, data: dict[str, Any]) -> Any:
     """Removes failed deliveries from the error page; they stay in the history."""
-    with writing_project() as (session, access):
-        return {"count": mark_checked(session, access, _selection(data))}
+    return {"count": mark_checked(session, access, _selection(data))}
 
 
 @history.post("/deliveries/remove-content")
@@ -137,22 +132,20 @@ def send(data: dict[str, Any]) -> Any:
 
 @history.get("/resends/<uuid:resend_id>")
 @history.response(200, schemas.ResendProgress)
-@needs("account.read")
-def resend(resend_id: UUID) -> Any:
+@reads("account.read")
+def resend(session: Session, access: Access, resend_id: UUID) -> Any:
     """The progress of a bulk resend, and what became of its deliveries so far."""
-    with reading_project() as (session, access):
-        result = result_of(session, resend_of(session, access, resend_id))
-        counted = {name: getattr(result, name) for name in ("delivered", "failures", "on_their_way")}
-        return schemas.Resend().dump(result.order) | counted
+    result = result_of(session, resend_of(session, access, resend_id))
+    counted = {name: getattr(result, name) for name in ("delivered", "failures", "on_their_way")}
+    return schemas.Resend().dump(result.order) | counted
 
 
 @history.delete("/resends/<uuid:resend_id>")
 @history.response(204)
-@needs("deliveries.change")
-def stop(resend_id: UUID) -> None:
+@changes("deliveries.change")
+def stop(session: Session, access: Access, resend_id: UUID) -> None:
     """Stops it; unsent deliveries get their previous state again, or are gone if it has added them."""
-    with writing_project() as (session, access):
-        stop_sending(session, access, resend_id)
+    stop_sending(session, access, resend_id)
 
 
 def uuid_after(wanted: dict[str, Any]) -> UUID | None:

@@ -10,7 +10,7 @@ from pbxhub.account.reported_events import NewAttributes
 from pbxhub.account.reported_events import attach as attach_attributes
 from pbxhub.account.secret_visibility import visible_url
 from pbxhub.api.answers import page
-from pbxhub.api.authentication import needs, reading_project, writing_project
+from pbxhub.api.authentication import changes, reads
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import accepted
 from pbxhub.api.resources.account import id_after
@@ -24,90 +24,82 @@ hooks = Blueprint("resthooks", __name__, description="Named hooks, and attribute
 @hooks.get("/resthooks")
 @hooks.arguments(Paging, location="query")
 @hooks.response(200, page_of(schemas.Resthook))
-@needs("account.read")
-def index(wanted: dict[str, Any]) -> Any:
+@reads("account.read")
+def index(session: Session, access: Access, wanted: dict[str, Any]) -> Any:
     """The hooks of the project."""
     after = id_after(wanted)
-    with reading_project() as (session, access):
-        rows = rules.hooks_after(session, access, after, wanted["limit"] + 1)
-        found = page(rows, wanted["limit"], lambda row: row[0].id)
-        return {**found, "items": [_shown(*row) for row in found["items"]]}
+    rows = rules.hooks_after(session, access, after, wanted["limit"] + 1)
+    found = page(rows, wanted["limit"], lambda row: row[0].id)
+    return {**found, "items": [_shown(*row) for row in found["items"]]}
 
 
 @hooks.post("/resthooks")
 @hooks.arguments(schemas.Resthook)
 @hooks.response(201, schemas.Resthook)
-@needs("webhooks.change")
-def add(data: dict[str, Any]) -> Any:
+@changes("webhooks.change")
+def add(session: Session, access: Access, data: dict[str, Any]) -> Any:
     """Adds a hook."""
-    with writing_project() as (session, access):
-        return _shown(rules.add_hook(session, access, data["name"]), 0)
+    return _shown(rules.add_hook(session, access, data["name"]), 0)
 
 
 @hooks.delete("/resthooks/<name>")
 @hooks.response(204)
-@needs("webhooks.change")
-def remove(name: str) -> None:
+@changes("webhooks.change")
+def remove(session: Session, access: Access, name: str) -> None:
     """Deletes a hook with its subscribers and cancels their pending deliveries."""
-    with writing_project() as (session, access):
-        rules.remove_hook(session, access, name)
+    rules.remove_hook(session, access, name)
 
 
 @hooks.get("/resthooks/<name>/subscribers")
 @hooks.response(200, page_of(schemas.Subscriber))
-@needs("account.read")
-def subscribers(name: str) -> Any:
+@reads("account.read")
+def subscribers(session: Session, access: Access, name: str) -> Any:
     """The subscribers of a hook."""
-    with reading_project() as (session, access):
-        rows = rules.subscribers_of(session, rules.hook_of(session, access, name))
-        return {"items": [_subscriber(session, access, name, row) for row in rows], "next": None}
+    rows = rules.subscribers_of(session, rules.hook_of(session, access, name))
+    return {"items": [_subscriber(session, access, name, row) for row in rows], "next": None}
 
 
 @hooks.post("/resthooks/<name>/subscribers")
 @hooks.arguments(schemas.SubscriberIn)
 @hooks.response(201, schemas.Subscriber)
-@needs("webhooks.change")
-def add_subscriber(data: dict[str, Any], name: str) -> Any:
+@changes("webhooks.change")
+def add_subscriber(session: Session, access: Access, data: dict[str, Any], name: str) -> Any:
     """Subscribes a URL. If it answers 410, it is removed. A hook that is named after a stage of calls, incoming.after,
     sends each call that passes the filters."""
-    with writing_project() as (session, access):
-        made = rules.add_subscriber(session, access, name, data["target_url"], data.get("filters"))
-        return _subscriber(session, access, name, accepted(made))
+    made = rules.add_subscriber(session, access, name, data["target_url"], data.get("filters"))
+    return _subscriber(session, access, name, accepted(made))
 
 
 @hooks.delete("/resthooks/<name>/subscribers/<int:subscriber_id>")
 @hooks.response(204)
-@needs("webhooks.change")
-def remove_subscriber(name: str, subscriber_id: int) -> None:
+@changes("webhooks.change")
+def remove_subscriber(session: Session, access: Access, name: str, subscriber_id: int) -> None:
     """Removes a subscriber."""
-    with writing_project() as (session, access):
-        rules.remove_subscriber(session, access, name, subscriber_id)
+    rules.remove_subscriber(session, access, name, subscriber_id)
 
 
 @hooks.post("/resthooks/<name>/call")
 @hooks.arguments(schemas.Payload)
 @hooks.response(202, schemas.Called)
-@needs("events.send")
-def call(data: dict[str, Any], name: str) -> Any:
+@changes("events.send")
+def call(session: Session, access: Access, data: dict[str, Any], name: str) -> Any:
     """Sends the payload to every subscriber, and writes an event even if there is none."""
-    with writing_project() as (session, access):
-        deliveries = accepted(rules.call_hook(session, access, name, data["payload"]))
-        return {"resthook": name, "deliveries": list(deliveries)}
+    deliveries = accepted(rules.call_hook(session, access, name, data["payload"]))
+    return {"resthook": name, "deliveries": list(deliveries)}
 
 
 @hooks.post("/attributes")
 @hooks.arguments(schemas.AttributesIn)
 @hooks.response(201, schemas.AttributesKept)
-@needs("events.send")
-def attach(data: dict[str, Any]) -> Any:
+@changes("events.send")
+def attach(session: Session, access: Access, data: dict[str, Any]) -> Any:
     """Attaches utm_source, client_id … to a call, or to calls with a number that begin in a time window."""
     given = NewAttributes(data["values"], data["call_id"], data["number"], data["valid_from"], data["valid_until"])
-    with writing_project() as (session, access):
-        row = accepted(attach_attributes(session, access, given))
-        if row is None:
-            return {"id": None, "number": "", "call_id": data["call_id"], "values": data["values"]}
-        return {"id": row.id, "number": row.number, "call_id": None, "valid_from": row.valid_from,
-                "valid_until": row.valid_until, "values": row.values}  # fmt: skip
+    row = accepted(attach_attributes(session, access, given))
+    if row is None:
+        return {"id": None, "number": "", "call_id": data["call_id"], "values": data["values"]}
+    return {"id": row.id, "number": row.number, "call_id": None, "valid_from": row.valid_from,
+            "valid_until": row.valid_until, "values": row.values}  # fmt: skip
 
 
 def _shown(row: Resthook, subscribers: int) -> dict[str, Any]:

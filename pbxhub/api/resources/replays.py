@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from sqlalchemy.orm import Session
+
+from pbxhub.account.access import Access
 from pbxhub.account.replays import count_lacking, lacking, send_lacking
 from pbxhub.account.webhooks import webhook_of
-from pbxhub.api.authentication import enter, needs, reading_project, writing_project
+from pbxhub.api.authentication import enter, needs, reads, writing_project
 from pbxhub.api.problems import accepted
 from pbxhub.api.resources.webhooks import webhooks
 from pbxhub.api.schemas import deliveries as schemas
@@ -14,11 +17,10 @@ from pbxhub.wsgi.current import reading
 @webhooks.get("/webhooks/<int:webhook_id>/missing")
 @webhooks.arguments(schemas.StagesPeriod, location="query")
 @webhooks.response(200, schemas.Lacking)
-@needs("account.read")
-def missing(wanted: dict[str, Any], webhook_id: int) -> Any:
+@reads("account.read")
+def missing(session: Session, access: Access, wanted: dict[str, Any], webhook_id: int) -> Any:
     """How many stages of a period have no delivery of this webhook: it is new, was switched off, or refused them."""
-    with reading_project() as (session, access):
-        return lacking(session, access, webhook_of(session, access, webhook_id), wanted["since"], wanted["until"])
+    return lacking(session, access, webhook_of(session, access, webhook_id), wanted["since"], wanted["until"])
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/replay")

@@ -3,10 +3,11 @@
 from typing import Any
 
 from flask import request
+from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.saved_filters import delete_filter, filter_of, save_filter, saved_filters
-from pbxhub.api.authentication import needs, reading_project, writing_project
+from pbxhub.api.authentication import changes, reads
 from pbxhub.api.problems import accepted
 from pbxhub.api.resources.account import account
 from pbxhub.api.schemas import account as schemas
@@ -16,31 +17,28 @@ from pbxhub.store.saved_filters import SavedFilter
 
 @account.get("/filters")
 @account.response(200, page_of(schemas.SavedFilter))
-@needs("account.read")
-def filters() -> Any:
+@reads("account.read")
+def filters(session: Session, access: Access) -> Any:
     """The saved filters of the project; those of its members are their own."""
-    with reading_project() as (session, access):
-        return {"items": [_shown(access, row) for row in saved_filters(session, access)], "next": None}
+    return {"items": [_shown(access, row) for row in saved_filters(session, access)], "next": None}
 
 
 @account.post("/filters")
 @account.arguments(schemas.SavedFilter)
 @account.response(201, schemas.SavedFilter)
-@needs("filters.change")
-def add_filter(data: dict[str, Any]) -> Any:
+@changes("filters.change")
+def add_filter(session: Session, access: Access, data: dict[str, Any]) -> Any:
     """Saves a filter for the project; one of the same name and list is replaced."""
-    with writing_project() as (session, access):
-        row = accepted(save_filter(session, access, data["page"], data["name"], data["fields"], shared=True))
-        return _shown(access, row), {"Location": f"{request.script_root}/filters/{row.id}"}
+    row = accepted(save_filter(session, access, data["page"], data["name"], data["fields"], shared=True))
+    return _shown(access, row), {"Location": f"{request.script_root}/filters/{row.id}"}
 
 
 @account.delete("/filters/<int:filter_id>")
 @account.response(204)
-@needs("filters.change")
-def remove_filter(filter_id: int) -> None:
+@changes("filters.change")
+def remove_filter(session: Session, access: Access, filter_id: int) -> None:
     """Deletes a saved filter of the project."""
-    with writing_project() as (session, access):
-        delete_filter(session, access, filter_of(session, access, filter_id))
+    delete_filter(session, access, filter_of(session, access, filter_id))
 
 
 def _shown(access: Access, row: SavedFilter) -> dict[str, Any]:

@@ -3,9 +3,12 @@
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
+from pbxhub.account.access import Access
 from pbxhub.account.refusals import ConflictError
 from pbxhub.account.unsent import Untaken, UntakenFilter, send_chosen, untaken
-from pbxhub.api.authentication import needs, reading_project, writing_project
+from pbxhub.api.authentication import needs, reads, writing_project
 from pbxhub.api.resources.calls import calls
 from pbxhub.api.resources.history import uuid_after
 from pbxhub.api.schemas import calls as schemas
@@ -15,15 +18,14 @@ from pbxhub.api.schemas.deliveries import Count
 @calls.get("/stages/unsent")
 @calls.arguments(schemas.UnsentFilter, location="query")
 @calls.response(200, schemas.UnsentPage)
-@needs("account.read")
-def unsent(wanted: dict[str, Any]) -> Any:
+@reads("account.read")
+def unsent(session: Session, access: Access, wanted: dict[str, Any]) -> Any:
     """Stages of ended calls for which no webhook has a delivery, newest first. A page may be empty and have a next one:
     each looks through 3,000 stages."""
     asked = UntakenFilter(wanted["since"], wanted["until"], wanted["all"], uuid_after(wanted))
-    with reading_project() as (session, access):
-        found = untaken(session, access, asked, wanted["limit"])
-        items, following = [_shown(row) for row in found.rows], str(found.next) if found.next else None
-        return {"items": items, "next": following, "since": found.since}
+    found = untaken(session, access, asked, wanted["limit"])
+    items, following = [_shown(row) for row in found.rows], str(found.next) if found.next else None
+    return {"items": items, "next": following, "since": found.since}
 
 
 @calls.post("/stages/<uuid:event_id>/send")

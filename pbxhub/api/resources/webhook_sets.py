@@ -8,7 +8,7 @@ from pbxhub.account.access import Access
 from pbxhub.account.crm_calls import address_of, set_with_address
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.webhook_sets import WebhookSet, remove_set, rename_set, set_named, sets_of, switch_set, warnings_of
-from pbxhub.api.authentication import needs, reading_project, writing_project
+from pbxhub.api.authentication import changes, reads
 from pbxhub.api.resources.webhooks import webhooks
 from pbxhub.api.schemas import webhooks as schemas
 from pbxhub.api.schemas.base import page_of
@@ -16,46 +16,42 @@ from pbxhub.api.schemas.base import page_of
 
 @webhooks.get("/sets")
 @webhooks.response(200, page_of(schemas.WebhookSet))
-@needs("account.read")
-def sets() -> Any:
+@reads("account.read")
+def sets(session: Session, access: Access) -> Any:
     """Every set with its events, and what is missing in their chains."""
-    with reading_project() as (session, access):
-        return {"items": [_shown(session, access, each) for each in sets_of(session, access)], "next": None}
+    return {"items": [_shown(session, access, each) for each in sets_of(session, access)], "next": None}
 
 
 @webhooks.put("/sets/enabled")
 @webhooks.arguments(schemas.SetNamed, location="query")
 @webhooks.arguments(schemas.Switch)
 @webhooks.response(200, schemas.WebhookSet)
-@needs("webhooks.change")
-def switch_together(chosen: dict[str, Any], data: dict[str, Any]) -> Any:
+@changes("webhooks.change")
+def switch_together(session: Session, access: Access, chosen: dict[str, Any], data: dict[str, Any]) -> Any:
     """Switches all events of a set on or off. If one of them lacks something, none is switched."""
-    with writing_project() as (session, access):
-        found = set_named(session, access, chosen["name"])
-        switch_set(session, access, found, data["enabled"])
-        return _shown(session, access, found)
+    found = set_named(session, access, chosen["name"])
+    switch_set(session, access, found, data["enabled"])
+    return _shown(session, access, found)
 
 
 @webhooks.put("/sets")
 @webhooks.arguments(schemas.SetNamed, location="query")
 @webhooks.arguments(schemas.WebhookSet)
 @webhooks.response(200, schemas.WebhookSet)
-@needs("webhooks.change")
-def rename(chosen: dict[str, Any], data: dict[str, Any]) -> Any:
+@changes("webhooks.change")
+def rename(session: Session, access: Access, chosen: dict[str, Any], data: dict[str, Any]) -> Any:
     """Renames a set; its events keep their names."""
-    with writing_project() as (session, access):
-        rename_set(session, access, set_named(session, access, chosen["name"]), data["name"])
-        return _shown(session, access, set_named(session, access, data["name"].strip()))
+    rename_set(session, access, set_named(session, access, chosen["name"]), data["name"])
+    return _shown(session, access, set_named(session, access, data["name"].strip()))
 
 
 @webhooks.delete("/sets")
 @webhooks.arguments(schemas.SetNamed, location="query")
 @webhooks.response(204)
-@needs("webhooks.change")
-def delete_together(chosen: dict[str, Any]) -> None:
+@changes("webhooks.change")
+def delete_together(session: Session, access: Access, chosen: dict[str, Any]) -> None:
     """Deletes all events of a set: pending deliveries are cancelled, sent ones stay in the history."""
-    with writing_project() as (session, access):
-        remove_set(session, access, set_named(session, access, chosen["name"]))
+    remove_set(session, access, set_named(session, access, chosen["name"]))
 
 
 def _shown(session: Session, access: Access, found: WebhookSet) -> dict[str, Any]:

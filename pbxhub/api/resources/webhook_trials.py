@@ -2,13 +2,15 @@
 
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from pbxhub.account.access import Access
 from pbxhub.account.call_questions import simulate as simulate_answer
 from pbxhub.account.preview import Preview, Tried, preview, test_send
 from pbxhub.account.refusals import ConflictError
 from pbxhub.account.secret_visibility import readable, visible_request
 from pbxhub.account.webhooks import webhook_of
-from pbxhub.api.authentication import needs, reading_project
+from pbxhub.api.authentication import reads
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.webhooks import webhooks
 from pbxhub.api.schemas import webhooks as schemas
@@ -21,48 +23,44 @@ from pbxhub.webhooks.spec import dump_spec
 @webhooks.post("/webhooks/<int:webhook_id>/simulate")
 @webhooks.arguments(schemas.AnswerTried)
 @webhooks.response(200, schemas.Simulated)
-@needs("webhooks.change")
-def simulate(data: dict[str, Any], webhook_id: int) -> Any:
+@reads("webhooks.change")
+def simulate(session: Session, access: Access, data: dict[str, Any], webhook_id: int) -> Any:
     """What an answer would do with a waiting call. No call is made."""
-    with reading_project() as (session, access):
-        steering = webhook_of(session, access, webhook_id).spec.steering
-        if steering is None:
-            raise ConflictError(say("This event does not steer calls: its stage is not call.question."))
-        return simulate_answer(access, steering, data["answer"].encode())
+    steering = webhook_of(session, access, webhook_id).spec.steering
+    if steering is None:
+        raise ConflictError(say("This event does not steer calls: its stage is not call.question."))
+    return simulate_answer(access, steering, data["answer"].encode())
 
 
 @webhooks.post("/webhooks/preview")
 @webhooks.arguments(schemas.WebhookTrial)
 @webhooks.response(200, schemas.Rendered)
-@needs("webhooks.change")
-def preview_draft(data: dict[str, Any]) -> Any:
+@reads("webhooks.change")
+def preview_draft(session: Session, access: Access, data: dict[str, Any]) -> Any:
     """The exact request that an unsaved event would send. Its author chooses which values of a call it shows and under
     which names, and can therefore read values that are hidden elsewhere."""
-    with reading_project() as (session, access):
-        return _rendered(access, preview(session, access, data))
+    return _rendered(access, preview(session, access, data))
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/preview")
 @webhooks.arguments(schemas.Sample)
 @webhooks.response(200, schemas.Rendered)
-@needs("account.read")
-def preview_one(data: dict[str, Any], webhook_id: int) -> Any:
+@reads("account.read")
+def preview_one(session: Session, access: Access, data: dict[str, Any], webhook_id: int) -> Any:
     """The exact request for a recent call or a sample."""
-    with reading_project() as (session, access):
-        webhook = webhook_of(session, access, webhook_id)
-        return _rendered(access, preview(session, access, _trial(webhook, data), webhook))
+    webhook = webhook_of(session, access, webhook_id)
+    return _rendered(access, preview(session, access, _trial(webhook, data), webhook))
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/test")
 @webhooks.arguments(schemas.Sample)
 @webhooks.response(200, schemas.Answered)
-@needs("webhooks.change")
-def test(data: dict[str, Any], webhook_id: int) -> Any:
+@reads("webhooks.change")
+def test(session: Session, access: Access, data: dict[str, Any], webhook_id: int) -> Any:
     """Sends the previewed request once, in the same way as a delivery, and returns the answer; of an event that a
     waiting call asks also what the PBX would do with the call."""
-    with reading_project() as (session, access):
-        webhook = webhook_of(session, access, webhook_id)
-        return _answered(access, test_send(session, access, _trial(webhook, data), webhook))
+    webhook = webhook_of(session, access, webhook_id)
+    return _answered(access, test_send(session, access, _trial(webhook, data), webhook))
 
 
 def _trial(webhook: store.Webhook, data: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from pbxhub.account import webhooks as rules
 from pbxhub.account.access import Access
 from pbxhub.account.ready_made import GoogleAnalytics, set_up_google_analytics
@@ -10,7 +12,7 @@ from pbxhub.account.webhook_drafts import live_webhooks, read_draft
 from pbxhub.account.webhook_secrets import make_signing_key, remove_signing_key
 from pbxhub.account.webhooks import change, create, editable, webhook_of
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
-from pbxhub.api.authentication import needs, reading_project, writing_project
+from pbxhub.api.authentication import changes, reads
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import refuse_all
 from pbxhub.api.resources.account import id_after
@@ -25,146 +27,133 @@ _SCHEMA = schemas.Webhook()
 @webhooks.get("/webhooks")
 @webhooks.arguments(Paging, location="query")
 @webhooks.response(200, page_of(schemas.Webhook))
-@needs("account.read")
-def index(wanted: dict[str, Any]) -> Any:
+@reads("account.read")
+def index(session: Session, access: Access, wanted: dict[str, Any]) -> Any:
     """The events of the project, in the order they were created; `position` is the order of sending."""
     after = id_after(wanted)
-    with reading_project() as (session, access):
-        rows = sorted(live_webhooks(session, access), key=lambda row: row.id)
-        found = page([row for row in rows if row.id > after], wanted["limit"], lambda row: row.id)
-        return {**found, "items": [show(access, row) for row in found["items"]]}
+    rows = sorted(live_webhooks(session, access), key=lambda row: row.id)
+    found = page([row for row in rows if row.id > after], wanted["limit"], lambda row: row.id)
+    return {**found, "items": [show(access, row) for row in found["items"]]}
 
 
 @webhooks.post("/webhooks")
 @webhooks.arguments(schemas.Webhook)
 @webhooks.response(201, schemas.Webhook)
-@needs("webhooks.change")
-def add(data: dict[str, Any]) -> Any:
+@changes("webhooks.change")
+def add(session: Session, access: Access, data: dict[str, Any]) -> Any:
     """Adds an event at the end of the table."""
-    with writing_project() as (session, access):
-        return tagged(show_dumped(access, create(session, access, read_draft(session, access, data, None))), 201)
+    return tagged(show_dumped(access, create(session, access, read_draft(session, access, data, None))), 201)
 
 
 @webhooks.get("/webhooks/<int:webhook_id>")
 @webhooks.response(200, schemas.Webhook)
-@needs("account.read")
-def one(webhook_id: int) -> Any:
+@reads("account.read")
+def one(session: Session, access: Access, webhook_id: int) -> Any:
     """One event."""
-    with reading_project() as (session, access):
-        return tagged(show_dumped(access, webhook_of(session, access, webhook_id)))
+    return tagged(show_dumped(access, webhook_of(session, access, webhook_id)))
 
 
 @webhooks.put("/webhooks/<int:webhook_id>")
 @webhooks.arguments(schemas.Webhook)
 @webhooks.response(200, schemas.Webhook)
-@needs("webhooks.change")
-def save(data: dict[str, Any], webhook_id: int) -> Any:
+@changes("webhooks.change")
+def save(session: Session, access: Access, data: dict[str, Any], webhook_id: int) -> Any:
     """Saves a new revision. Without `secret` and `tls_key` the stored ones are kept, unless the request goes to another
     host; without `spec.request.tls_certificate` its key is deleted, too."""
-    with writing_project() as (session, access):
-        webhook = editable(session, access, webhook_id)
-        check_match(show_dumped(access, webhook))
-        change(session, access, webhook, read_draft(session, access, data, webhook))
-        return tagged(show_dumped(access, webhook))
+    webhook = editable(session, access, webhook_id)
+    check_match(show_dumped(access, webhook))
+    change(session, access, webhook, read_draft(session, access, data, webhook))
+    return tagged(show_dumped(access, webhook))
 
 
 @webhooks.delete("/webhooks/<int:webhook_id>")
 @webhooks.response(204)
-@needs("webhooks.change")
-def delete(webhook_id: int) -> None:
+@changes("webhooks.change")
+def delete(session: Session, access: Access, webhook_id: int) -> None:
     """Deletes an event: pending deliveries are cancelled, sent ones stay in the history."""
-    with writing_project() as (session, access):
-        webhook = editable(session, access, webhook_id)
-        check_if_match(show_dumped(access, webhook))
-        rules.remove(session, access, webhook)
+    webhook = editable(session, access, webhook_id)
+    check_if_match(show_dumped(access, webhook))
+    rules.remove(session, access, webhook)
 
 
 @webhooks.put("/webhooks/order")
 @webhooks.arguments(schemas.Order)
 @webhooks.response(204)
-@needs("webhooks.change")
-def order(data: dict[str, Any]) -> None:
+@changes("webhooks.change")
+def order(session: Session, access: Access, data: dict[str, Any]) -> None:
     """Sets the order in which the events of a stage are sent."""
-    with writing_project() as (session, access):
-        rules.reorder(session, access, data["ids"])
+    rules.reorder(session, access, data["ids"])
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/signing")
 @webhooks.response(200, schemas.SigningKey)
-@needs("webhooks.change")
-def sign(webhook_id: int) -> Any:
+@changes("webhooks.change")
+def sign(session: Session, access: Access, webhook_id: int) -> Any:
     """Starts signing, or rotates the key: for a day requests have the signatures of both keys."""
-    with writing_project() as (session, access):
-        webhook = editable(session, access, webhook_id)
-        return {"key": make_signing_key(session, access, webhook, rotating=True)}
+    webhook = editable(session, access, webhook_id)
+    return {"key": make_signing_key(session, access, webhook, rotating=True)}
 
 
 @webhooks.delete("/webhooks/<int:webhook_id>/signing")
 @webhooks.response(204)
-@needs("webhooks.change")
-def sign_no_more(webhook_id: int) -> None:
+@changes("webhooks.change")
+def sign_no_more(session: Session, access: Access, webhook_id: int) -> None:
     """Stops signing requests."""
-    with writing_project() as (session, access):
-        remove_signing_key(session, access, editable(session, access, webhook_id))
+    remove_signing_key(session, access, editable(session, access, webhook_id))
 
 
 @webhooks.put("/webhooks/<int:webhook_id>/google-analytics")
 @webhooks.arguments(schemas.GoogleAnalytics)
 @webhooks.response(200, schemas.Webhook)
-@needs("webhooks.change")
-def set_up(data: dict[str, Any], webhook_id: int) -> Any:
+@changes("webhooks.change")
+def set_up(session: Session, access: Access, data: dict[str, Any], webhook_id: int) -> Any:
     """Sets up the project's locked event and switches it on."""
-    with writing_project() as (session, access):
-        webhook = webhook_of(session, access, webhook_id)
-        refuse_all(set_up_google_analytics(session, access, webhook, GoogleAnalytics(**data)))
-        return tagged(show_dumped(access, webhook))
+    webhook = webhook_of(session, access, webhook_id)
+    refuse_all(set_up_google_analytics(session, access, webhook, GoogleAnalytics(**data)))
+    return tagged(show_dumped(access, webhook))
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/copy")
 @webhooks.arguments(schemas.WebhookCopy)
 @webhooks.response(201, schemas.Webhook)
-@needs("webhooks.change")
-def copy(data: dict[str, Any], webhook_id: int) -> Any:
+@changes("webhooks.change")
+def copy(session: Session, access: Access, data: dict[str, Any], webhook_id: int) -> Any:
     """Copies an event, with its secret and signing keys, for the same or another stage. The copy is switched off."""
-    with writing_project() as (session, access):
-        source = webhook_of(session, access, webhook_id)
-        copied = rules.copy(session, access, source, data.get("name", ""), data.get("stage", ""))
-        return tagged(show_dumped(access, copied), 201)
+    source = webhook_of(session, access, webhook_id)
+    copied = rules.copy(session, access, source, data.get("name", ""), data.get("stage", ""))
+    return tagged(show_dumped(access, copied), 201)
 
 
 @webhooks.put("/webhooks/<int:webhook_id>/enabled")
 @webhooks.arguments(schemas.Switch)
 @webhooks.response(200, schemas.Webhook)
-@needs("webhooks.change")
-def switch(data: dict[str, Any], webhook_id: int) -> Any:
+@changes("webhooks.change")
+def switch(session: Session, access: Access, data: dict[str, Any], webhook_id: int) -> Any:
     """Switches an event on or off, also the locked one; refused when something is missing. Switching off cancels the
     pending deliveries."""
-    with writing_project() as (session, access):
-        webhook = webhook_of(session, access, webhook_id)
-        rules.switch(session, access, webhook, data["enabled"])
-        return tagged(show_dumped(access, webhook))
+    webhook = webhook_of(session, access, webhook_id)
+    rules.switch(session, access, webhook, data["enabled"])
+    return tagged(show_dumped(access, webhook))
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/pause")
 @webhooks.response(200, schemas.Webhook)
-@needs("webhooks.change")
-def hold(webhook_id: int) -> Any:
+@changes("webhooks.change")
+def hold(session: Session, access: Access, webhook_id: int) -> Any:
     """Pauses an event: deliveries are held until it is resumed."""
-    with writing_project() as (session, access):
-        webhook = webhook_of(session, access, webhook_id)
-        rules.hold(session, access, webhook)
-        return tagged(show_dumped(access, webhook))
+    webhook = webhook_of(session, access, webhook_id)
+    rules.hold(session, access, webhook)
+    return tagged(show_dumped(access, webhook))
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/resume")
 @webhooks.response(200, schemas.Webhook)
-@needs("webhooks.change")
-def go_on(webhook_id: int) -> Any:
+@changes("webhooks.change")
+def go_on(session: Session, access: Access, webhook_id: int) -> Any:
     """Resumes an event and sends what was held."""
-    with writing_project() as (session, access):
-        webhook = webhook_of(session, access, webhook_id)
-        rules.release(session, access, webhook)
-        return tagged(show_dumped(access, webhook))
+    webhook = webhook_of(session, access, webhook_id)
+    rules.release(session, access, webhook)
+    return tagged(show_dumped(access, webhook))
 
 
 def show(access: Access, webhook: store.Webhook) -> dict[str, Any]:
