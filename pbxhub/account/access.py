@@ -3,7 +3,8 @@ operators' rights on the hub, which no role and no key includes."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol, TypeVar, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
@@ -12,11 +13,8 @@ from sqlalchemy.orm import Session
 from pbxhub.account.installation import Installation
 from pbxhub.account.refusals import NotFoundError
 from pbxhub.settings import Settings
-from pbxhub.store.accounts import ApiKey, Employee, Membership, Number, Pbx, Project
+from pbxhub.store.accounts import Membership, Project
 from pbxhub.store.clock import utc_now
-from pbxhub.store.connections import Connection
-from pbxhub.store.notices import NoticeTarget
-from pbxhub.store.sign_in_rows import Invitation
 from pbxhub.webhooks.working_time import Calendar, calendar
 
 Role = Literal["viewer", "editor", "owner"]
@@ -190,10 +188,16 @@ def access_of_member(session: Session, by: HubAccess, project_id: int) -> Access
     return Access(found[0], by.user, rights, by.hub, by.operator, by.address, by.now)
 
 
-RowT = TypeVar("RowT", ApiKey, Connection, Employee, Invitation, NoticeTarget, Number, Pbx)
+class OfProject(Protocol):
+    """A table whose rows belong to projects."""
+
+    project_id: Any
 
 
-def row_of(session: Session, access: Access, kind: type[RowT], row_id: int, changing: bool = False) -> RowT:
+RowT = TypeVar("RowT", bound=OfProject)
+
+
+def row_of(session: Session, access: Access, kind: type[RowT], row_id: int | UUID, changing: bool = False) -> RowT:
     """A row of the project by its id. Raises NotFoundError for anything else.
 
     changing: locked, so that of two requests that change the version they have read only the first one does.

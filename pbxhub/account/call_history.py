@@ -105,14 +105,6 @@ def count_ended_since(session: Session, access: Access, newest: UUID | None) -> 
     return session.scalar(select(func.count()).select_from(newer.limit(_MOST_NEWER).subquery())) or 0
 
 
-def call_of(session: Session, access: Access, call_id: UUID) -> Call:
-    """A call of the project. Raises NotFoundError for anything else."""
-    call = session.get(Call, call_id)
-    if call is None or call.project_id != access.project.id:
-        raise NotFoundError
-    return call
-
-
 def find_call(session: Session, access: Access, call_id: UUID) -> CallOrOrder:
     """A call by its own id or by the id it was ordered under. Raises NotFoundError."""
     ordered = session.get(OrderedCall, call_id)

@@ -9,7 +9,6 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session, defer
 
 from pbxhub.account.access import Access
-from pbxhub.account.refusals import NotFoundError
 from pbxhub.delivery.outbox import Selection, list_conditions
 from pbxhub.store.delivery_rows import PENDING, Attempt, Delivery
 from pbxhub.store.history import Call, StageEvent
@@ -72,14 +71,6 @@ def exported(database: Database, project_id: int, selection: Selection, state: s
 def calls_of(rows: Iterable[Listed]) -> list[Call]:
     """The calls of some rows of the list, for their names."""
     return [row.call for row in rows if row.call]
-
-
-def delivery_of(session: Session, access: Access, delivery_id: UUID) -> Delivery:
-    """A delivery of the project. Raises NotFoundError for anything else."""
-    delivery = session.get(Delivery, delivery_id)
-    if delivery is None or delivery.project_id != access.project.id:
-        raise NotFoundError
-    return delivery
 
 
 def attempts_of(session: Session, delivery: Delivery, limit: int | None = None) -> list[Attempt]:

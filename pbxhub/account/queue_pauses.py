@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import Action, note
 from pbxhub.account.call_orders import pbx_for_orders
-from pbxhub.account.refusals import BusyError, NotFoundError, Refusal
+from pbxhub.account.refusals import BusyError, Refusal
 from pbxhub.delivery.outbox import register_pause, waiting_pauses
 from pbxhub.steering.dialplan_text import MEMBER, NAME, is_quoted
 from pbxhub.store.accounts import lock_project
@@ -49,14 +48,6 @@ def pause_member(session: Session, access: Access, wanted: MemberPause) -> Queue
     register_pause(access.hub.context, session, order)
     action: Action = "queue member paused" if wanted.paused else "queue member unpaused"
     note(session, access, action, wanted.member, {}, {"queue": wanted.queue} if wanted.queue else {})
-    return order
-
-
-def find_pause(session: Session, access: Access, pause_id: UUID) -> QueuePause:
-    """Raises NotFoundError."""
-    order = session.get(QueuePause, pause_id)
-    if order is None or order.project_id != access.project.id:
-        raise NotFoundError
     return order
 
 

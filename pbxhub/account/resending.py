@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy import and_, func, or_, select, union_all
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access
+from pbxhub.account.access import Access, row_of
 from pbxhub.account.audit_log import note
-from pbxhub.account.refusals import BusyError, ConflictError, NotFoundError
+from pbxhub.account.refusals import BusyError, ConflictError
 from pbxhub.delivery.outbox import (
     CannotResendError,
     Selection,
@@ -88,14 +88,6 @@ def send_one_again(session: Session, access: Access, delivery_id: UUID, current_
     except CannotResendError as error:
         raise ConflictError(error.args[0]) from None
     note(session, access, "sent again", str(delivery_id))
-
-
-def resend_of(session: Session, access: Access, resend_id: UUID) -> Resend:
-    """An order of the project. Raises NotFoundError for anything else."""
-    row = session.get(Resend, resend_id)
-    if row is None or row.project_id != access.project.id:
-        raise NotFoundError
-    return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +168,7 @@ def result_of(session: Session, order: Resend) -> OrderResult:
 def stop_sending(session: Session, access: Access, resend_id: UUID) -> Resend:
     """Stops an order; what was not sent yet is what it was before, or gone if the order has added it. Raises
     NotFoundError, or ConflictError when it is over."""
-    order = resend_of(session, access, resend_id)
+    order = row_of(session, access, Resend, resend_id)
     if not stop_resend(session, access.project.id, resend_id, access.now):
         raise ConflictError(say("It has ended already: everything was sent, or it was stopped."))
     note(session, access, "sending again stopped", str(resend_id))

@@ -9,8 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, exists, select, union_all
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access
-from pbxhub.account.call_history import call_of
+from pbxhub.account.access import Access, row_of
 from pbxhub.account.refusals import ConflictError, NotFoundError
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.why_unsent import AllOmitted, omitted_by_all, send_after_all
@@ -86,7 +85,7 @@ def send_chosen(session: Session, access: Access, chosen: Iterable[tuple[UUID, i
         if event is None or event.call_id is None or event.project_id != access.project.id:
             raise NotFoundError
         try:
-            send_after_all(session, access, call_of(session, access, event.call_id), event_id, webhook_id)
+            send_after_all(session, access, row_of(session, access, Call, event.call_id), event_id, webhook_id)
             sent += 1
         except ConflictError as error:
             refusal = refusal or error.sentence

@@ -8,12 +8,11 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access
-from pbxhub.account.call_history import call_of
+from pbxhub.account.access import Access, row_of
 from pbxhub.account.content_removal import ToRemove, refuse_one, remove_content
-from pbxhub.account.deliveries import attempts_of, delivery_of, listed, sent_since
+from pbxhub.account.deliveries import attempts_of, listed, sent_since
 from pbxhub.account.delivery_details import shown_body
-from pbxhub.account.resending import mark_checked, resend_of, result_of, send_again, send_one_again, stop_sending
+from pbxhub.account.resending import mark_checked, result_of, send_again, send_one_again, stop_sending
 from pbxhub.account.secret_visibility import visible_body, visible_text
 from pbxhub.api.answers import page
 from pbxhub.api.authentication import changes, enter, needs, reading_project, reads, writing_project
@@ -25,6 +24,8 @@ from pbxhub.delivery.outbox import Selection, count_by_webhook
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.sending.outcomes import error_number
 from pbxhub.store.delivery_rows import Attempt, Delivery
+from pbxhub.store.history import Call
+from pbxhub.store.resends import Resend
 from pbxhub.wsgi.current import hub, now, reading
 
 history = Blueprint("deliveries", __name__, description="What was sent, and what came back")
@@ -54,7 +55,7 @@ def index(session: Session, access: Access, wanted: dict[str, Any]) -> Any:
 @reads("account.read")
 def one(session: Session, access: Access, delivery_id: UUID) -> Any:
     """One delivery."""
-    row = delivery_of(session, access, delivery_id)
+    row = row_of(session, access, Delivery, delivery_id)
     return _shown(access, row, sent_since(session, [row], access.now))
 
 
@@ -63,7 +64,7 @@ def one(session: Session, access: Access, delivery_id: UUID) -> Any:
 @reads("account.read")
 def attempts(session: Session, access: Access, delivery_id: UUID) -> Any:
     """Every request of a delivery with its answer; credentials are hidden."""
-    delivery = delivery_of(session, access, delivery_id)
+    delivery = row_of(session, access, Delivery, delivery_id)
     rows = reversed(attempts_of(session, delivery))
     body = shown_body(session, access, delivery).decode("utf-8", "replace")
     return {"items": [_attempt(access, delivery, body, row) for row in rows], "next": None}
@@ -75,7 +76,7 @@ def attempts(session: Session, access: Access, delivery_id: UUID) -> Any:
 @changes("deliveries.change")
 def send_one(session: Session, access: Access, data: dict[str, Any], delivery_id: UUID) -> Any:
     """Sends one delivery again at once, as it was or with the current settings."""
-    row = delivery_of(session, access, delivery_id)
+    row = row_of(session, access, Delivery, delivery_id)
     send_one_again(session, access, delivery_id, data["current_settings"])
     return _shown(access, row, {})
 
@@ -102,7 +103,7 @@ def remove(data: dict[str, Any]) -> Any:
         refuse_all([refusal])
     with reading_project() as (session, access):
         if which.call_id:
-            call_of(session, access, which.call_id)
+            row_of(session, access, Call, which.call_id)
     return remove_content(hub().database, access, which)
 
 
@@ -112,7 +113,7 @@ def remove(data: dict[str, Any]) -> Any:
 def remove_one(delivery_id: UUID) -> None:
     """The same of one delivery. One that is still to be sent, or whose call is going on, is refused with 409."""
     with reading_project() as (session, access):
-        delivery_of(session, access, delivery_id)
+        row_of(session, access, Delivery, delivery_id)
         refuse_one(session, access, delivery_id)
     remove_content(hub().database, access, ToRemove((delivery_id,)))
 
@@ -135,7 +136,7 @@ def send(data: dict[str, Any]) -> Any:
 @reads("account.read")
 def resend(session: Session, access: Access, resend_id: UUID) -> Any:
     """The progress of a bulk resend, and what became of its deliveries so far."""
-    result = result_of(session, resend_of(session, access, resend_id))
+    result = result_of(session, row_of(session, access, Resend, resend_id))
     counted = {name: getattr(result, name) for name in ("delivered", "failures", "on_their_way")}
     return schemas.Resend().dump(result.order) | counted
 

@@ -6,12 +6,13 @@ from uuid import UUID
 from flask import request
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access
-from pbxhub.account.queue_pauses import MemberPause, find_pause, pause_member
+from pbxhub.account.access import Access, row_of
+from pbxhub.account.queue_pauses import MemberPause, pause_member
 from pbxhub.api.authentication import changes, reads
 from pbxhub.api.problems import accepted
 from pbxhub.api.resources.calls import calls
 from pbxhub.api.schemas import queue_pauses as schemas
+from pbxhub.store.queue_pauses import QueuePause
 
 
 @calls.post("/queue-pauses")
@@ -29,4 +30,4 @@ def pause_queue_member(session: Session, access: Access, data: dict[str, Any]) -
 @reads("account.read")
 def queue_pause(session: Session, access: Access, pause_id: UUID) -> Any:
     """An order to pause a member, and its result."""
-    return find_pause(session, access, pause_id)
+    return row_of(session, access, QueuePause, pause_id)

@@ -7,11 +7,10 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access
+from pbxhub.account.access import Access, row_of
 from pbxhub.account.call_events import events_of, recording_of
 from pbxhub.account.call_filter import CallFilter
 from pbxhub.account.call_history import (
-    call_of,
     count_ended_since,
     deliveries_of,
     ended_calls,
@@ -91,7 +90,7 @@ def live(project_id: int) -> ResponseReturnValue:
 def card(project_id: int, call_id: UUID) -> ResponseReturnValue:
     """Everything about one call: stages, legs, deliveries, parameters."""
     with reading_project(project_id) as (session, access):
-        call = call_of(session, access, call_id)
+        call = row_of(session, access, Call, call_id)
         pbx = session.get(Pbx, call.pbx_id) if call.pbx_id else None
         template = "calls/_card.html" if "HX-Request" in request.headers else "calls/card.html"
         recording = recording_link(call, access.project) if call.data.get("recording_file") else ""
@@ -113,7 +112,7 @@ def send_missing(project_id: int, call_id: UUID, event_id: UUID, webhook_id: int
     """Sends a stage to a webhook that has sent nothing for it."""
     with writing_project(project_id, "webhooks.change") as (session, access):
         try:
-            send_after_all(session, access, call_of(session, access, call_id), event_id, webhook_id)
+            send_after_all(session, access, row_of(session, access, Call, call_id), event_id, webhook_id)
         except ConflictError as error:
             flash(said(error.sentence), "error")
         else:
@@ -125,7 +124,7 @@ def send_missing(project_id: int, call_id: UUID, event_id: UUID, webhook_id: int
 def events(project_id: int, call_id: UUID) -> ResponseReturnValue:
     """The AMI events of the call, each with the stages that it led to."""
     with reading_project(project_id) as (session, access):
-        call = call_of(session, access, call_id)
+        call = row_of(session, access, Call, call_id)
         found = events_of(session, access, call)
         return render_template("calls/events.html", call=call, events=found, days=hub().settings.keep_call_events)
 
@@ -134,7 +133,7 @@ def events(project_id: int, call_id: UUID) -> ResponseReturnValue:
 def recording(project_id: int, call_id: UUID) -> ResponseReturnValue:
     """The same as a file that `pbxhub replay` reads."""
     with reading_project(project_id) as (session, access):
-        call = call_of(session, access, call_id)
+        call = row_of(session, access, Call, call_id)
         text = recording_of(session, access, call)
     name = f'attachment; filename="call-{call.id}.ami"'
     return Response(text, mimetype="text/plain", headers={"Content-Disposition": name})

@@ -6,11 +6,12 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from pbxhub.account.call_history import call_of
+from pbxhub.account.access import row_of
 from pbxhub.account.content_removal import ToRemove, content_of, refuse_one, remove_content
-from pbxhub.account.deliveries import delivery_of
 from pbxhub.account.refusals import ConflictError
 from pbxhub.account.resending import MOST_SELECTED
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import Call
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter, reading_project
 from pbxhub.web.paging import read_uuid
@@ -24,10 +25,10 @@ def preview(project_id: int) -> ResponseReturnValue:
     """Asks before anything is removed: how much it is, and that there is no way back."""
     with reading_project(project_id, "content.remove") as (session, access):
         which = _which()
-        call = call_of(session, access, which.call_id) if which.call_id else None
+        call = row_of(session, access, Call, which.call_id) if which.call_id else None
         try:
             if len(which.ids) == 1:
-                delivery_of(session, access, which.ids[0])
+                row_of(session, access, Delivery, which.ids[0])
                 refuse_one(session, access, which.ids[0])
         except ConflictError as error:
             flash(said(error.sentence), "error")

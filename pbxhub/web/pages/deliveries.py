@@ -5,11 +5,13 @@ from uuid import UUID
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
+from pbxhub.account.access import row_of
 from pbxhub.account.content_removal import has_content
-from pbxhub.account.deliveries import attempts_of, calls_of, count_newer, delivery_of, sent_since, webhook_names
+from pbxhub.account.deliveries import attempts_of, calls_of, count_newer, sent_since, webhook_names
 from pbxhub.account.delivery_details import details_of
 from pbxhub.account.names import names_of
 from pbxhub.account.saved_filters import lost_values, saved_filters
+from pbxhub.store.delivery_rows import Delivery
 from pbxhub.web.delivery_filter import DeliveryFilter
 from pbxhub.web.page_access import reading_project
 from pbxhub.web.paging import read_uuid
@@ -53,7 +55,7 @@ def newer(project_id: int) -> ResponseReturnValue:
 def detail(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
     """One delivery: the request, every attempt, what the receiver answered."""
     with reading_project(project_id) as (session, access):
-        delivery = delivery_of(session, access, delivery_id)
+        delivery = row_of(session, access, Delivery, delivery_id)
         found = details_of(session, access, delivery)
         template = "deliveries/_detail.html" if "HX-Request" in request.headers else "deliveries/detail.html"
         template = "deliveries/_drawer.html" if "drawer" in request.args else template

@@ -6,8 +6,8 @@ from uuid import UUID
 from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from pbxhub.account.access import Access
-from pbxhub.account.deliveries import calls_of, delivery_of, webhook_names
+from pbxhub.account.access import Access, row_of
+from pbxhub.account.deliveries import calls_of, webhook_names
 from pbxhub.account.names import names_of
 from pbxhub.account.refusals import BusyError, ConflictError
 from pbxhub.account.resending import (
@@ -23,6 +23,7 @@ from pbxhub.account.resending import (
 from pbxhub.account.saved_filters import lost_values, saved_filters
 from pbxhub.account.statistics import deliveries_of_day, paused, problems, waiting
 from pbxhub.delivery.outbox import Selection, changed_since, count_by_webhook
+from pbxhub.store.delivery_rows import Delivery
 from pbxhub.web.delivery_filter import DeliveryFilter
 from pbxhub.web.filter_fields import moment_of
 from pbxhub.web.language import _, said
@@ -129,7 +130,7 @@ def send_one(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
     its page would say."""
     in_drawer = "HX-Request" in request.headers
     with writing_project(project_id, "deliveries.change") as (session, access):
-        delivery_of(session, access, delivery_id)
+        row_of(session, access, Delivery, delivery_id)
         try:
             send_one_again(session, access, delivery_id, request.form.get("current") == "1")
         except ConflictError as error:

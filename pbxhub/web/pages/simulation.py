@@ -6,8 +6,7 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access
-from pbxhub.account.call_history import call_of
+from pbxhub.account.access import Access, row_of
 from pbxhub.account.played_calls import PlayedStage, kinds, recorded_stages, stages_of_history
 from pbxhub.account.simulation import plan_requests, send_played
 from pbxhub.account.webhooks import webhook_of
@@ -43,7 +42,7 @@ def send(project_id: int) -> ResponseReturnValue:
 
 
 def _call(session: Session, access: Access, call_id: UUID | None) -> Call | None:
-    return call_of(session, access, call_id) if call_id else None
+    return row_of(session, access, Call, call_id) if call_id else None
 
 
 def _stages(session: Session, access: Access, call: Call | None) -> list[PlayedStage]:
