@@ -20,7 +20,7 @@ from pbxhub.ami.unwritten_stages import keep_unwritten, write_unwritten
 from pbxhub.calls.cel_calls import Place
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import Pbx
-from pbxhub.store.call_events import CallEvents
+from pbxhub.store.history import CallEvents
 from pbxhub.store.pbx_state_sentences import PbxState
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks

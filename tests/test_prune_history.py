@@ -24,7 +24,7 @@ from pbxhub.store.queue_pauses import QueuePause
 from pbxhub.store.resends import DONE, Resend
 from pbxhub.store.session import Database, open_database
 from pbxhub.store.sign_in_rows import Invitation
-from pbxhub.store.webhook_pace import WebhookPace
+from pbxhub.store.webhooks import WebhookPace
 from tests.support.outbox_world import AFTER, BEFORE, BUSY, KEPT, NOON, OK, World, at, finish, report, take
 
 DAY = 24 * 3600

@@ -20,7 +20,7 @@ from pbxhub.cli import main
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.prune import prune
 from pbxhub.store.accounts import Employee, Number, Pbx, Project
-from pbxhub.store.call_events import CallEvents
+from pbxhub.store.history import CallEvents
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.pbx.recordings import freshen, read_recording, shipped

@@ -18,8 +18,7 @@ from pbxhub.calls.replay import blocks, seconds_of
 from pbxhub.calls.stages import OPTIONAL_STAGES
 from pbxhub.calls.tracker import Tracker
 from pbxhub.store.accounts import Pbx, endpoints_of, numbers_of
-from pbxhub.store.call_events import CallEvents
-from pbxhub.store.history import Call, StageEvent
+from pbxhub.store.history import Call, CallEvents, StageEvent
 
 _MOST_ROWS = 2000
 _MOST_CALLS = 16  # whose events are joined: transfers make one call of several

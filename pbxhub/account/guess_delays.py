@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.store.guess_delays import Tries
 from pbxhub.store.session import insert_into
+from pbxhub.store.sign_in_rows import Tries
 
 _DAY = timedelta(days=1)
 

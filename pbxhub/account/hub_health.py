@@ -6,9 +6,8 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from pbxhub.settings import Settings
-from pbxhub.store.accounts import enabled_pbxs
+from pbxhub.store.accounts import enabled_pbxs, is_connected, lost_since
 from pbxhub.store.parts import SILENT, parts_seen
-from pbxhub.store.pbx_watch import is_connected, lost_since
 
 _NEEDED = ("listener", "worker")  # of every hub; the others are missed once they have run
 

@@ -7,9 +7,8 @@ from ipaddress import ip_address
 from sqlalchemy.orm import Session
 
 from pbxhub.sending.own_address import own_address
-from pbxhub.store.accounts import Pbx
+from pbxhub.store.accounts import Pbx, is_connected
 from pbxhub.store.history import open_calls
-from pbxhub.store.pbx_watch import is_connected
 
 
 @dataclass(frozen=True, slots=True)

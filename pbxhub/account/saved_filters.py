@@ -10,9 +10,8 @@ from pbxhub.account.audit_log import note
 from pbxhub.account.filter_values import is_readable
 from pbxhub.account.refusals import NotAllowedError, NotFoundError, Refusal
 from pbxhub.account.texts import one_line
-from pbxhub.store.accounts import Employee, lock_project
+from pbxhub.store.accounts import Employee, SavedFilter, lock_project
 from pbxhub.store.history import Call
-from pbxhub.store.saved_filters import SavedFilter
 from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import say
 

@@ -18,10 +18,9 @@ from pbxhub.ami.channel_list import ReceivedEvent
 from pbxhub.calls.ami_headers import linkedids_of
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.bulk import Insert, Query
-from pbxhub.store.call_events import CallEvents
 from pbxhub.store.columns import one_of
 from pbxhub.store.database_errors import is_away, reason
-from pbxhub.store.history import Call
+from pbxhub.store.history import Call, CallEvents
 from pbxhub.store.ids import new_id
 from pbxhub.store.listeners import still_held
 from pbxhub.store.session import Base, Database

@@ -15,10 +15,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from pbxhub.store.accounts import Pbx
+from pbxhub.store.accounts import Pbx, is_connected, lost_since, unheard
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import PBX_BACK, PBX_LOST, Notice
-from pbxhub.store.pbx_watch import is_connected, lost_since, unheard
 from pbxhub.store.session import Database
 
 LOST_AFTER = timedelta(minutes=2)

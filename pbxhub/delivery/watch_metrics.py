@@ -7,10 +7,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pbxhub.delivery.context import DeliveryContext
-from pbxhub.store.accounts import Pbx, enabled_pbxs
+from pbxhub.store.accounts import Pbx, enabled_pbxs, is_connected
 from pbxhub.store.history import open_calls
 from pbxhub.store.parts import parts_seen
-from pbxhub.store.pbx_watch import is_connected
 
 
 class WatchMetrics(Collector):

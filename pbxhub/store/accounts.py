@@ -1,4 +1,4 @@
-"""Tables of the account: projects, users, members, API keys, PBXs, numbers, employees."""
+"""Tables of the account: projects, users, members, API keys, PBXs, numbers, employees, saved filters."""
 
 import secrets
 from collections.abc import Collection
@@ -13,6 +13,7 @@ from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.stages import JSON
 from pbxhub.store.columns import Id, JsonColumn, UtcDateTime, one_of
 from pbxhub.store.listeners import ListenerProcess, PbxLease
+from pbxhub.store.parts import SILENT
 from pbxhub.store.pbx_state_sentences import PbxState, StateName
 from pbxhub.store.session import Base
 
@@ -199,6 +200,25 @@ class AuditEntry(Base):
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class SavedFilter(Base):
+    """What a list was narrowed by. user_id: of the one whose it is; None: everybody's in the project."""
+
+    __tablename__ = "saved_filter"
+    __table_args__ = (Index("ix_saved_filter_project", "project_id", "page", "name"),)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id", ondelete="CASCADE"), index=True)
+    page: Mapped[str] = mapped_column(String(20))  # account/saved_filters.py FIELDS
+    name: Mapped[str] = mapped_column(String(80))
+    fields: Mapped[dict[str, str]] = mapped_column(JsonColumn)  # as the address of the page has them
+    created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    @property
+    def shared(self) -> bool:
+        """Whether it is everybody's in the project."""
+        return self.user_id is None
+
+
 def lock_project(session: Session, project_id: int) -> None:
     """Locks the project until the end of the transaction, for code that first reads and then writes based on what it
     read. NO KEY UPDATE lets others write rows that refer to the project (stages, deliveries). SQLite has one writer at
@@ -227,3 +247,20 @@ def numbers_of(session: Session, pbx_ids: Collection[int]) -> dict[int, list[str
     for pbx_id, did in session.execute(select(Number.pbx_id, Number.did).where(one_of(Number.pbx_id, pbx_ids))):
         found.setdefault(pbx_id, []).append(did)
     return found
+
+
+def unheard(pbx: Pbx, now: datetime) -> bool:
+    """Whether a process should listen to this PBX, but has not written so for a minute."""
+    return pbx.enabled and pbx.state_code != "stopped" and now - (pbx.seen_on or pbx.created_on) > SILENT
+
+
+def is_connected(pbx: Pbx, now: datetime) -> bool:
+    """Whether the hub hears the calls of this PBX at this moment."""
+    return pbx.state == "connected" and not unheard(pbx, now)
+
+
+def lost_since(pbx: Pbx, now: datetime) -> datetime | None:
+    """Since when the hub has not heard this PBX, as far as its row tells; None while it hears it."""
+    if is_connected(pbx, now):
+        return None
+    return (pbx.seen_on if unheard(pbx, now) else pbx.state_since) or pbx.created_on

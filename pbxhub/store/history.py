@@ -1,4 +1,4 @@
-"""The history of calls and their stages, written by publish."""
+"""The history of calls and their stages, written by publish; and the AMI events of each call."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -10,6 +10,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     String,
     UniqueConstraint,
     Uuid,
@@ -128,6 +129,20 @@ class StageEvent(Base):
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)  # Asterisk's time of the stage
     data: Mapped[dict[str, JSON]] = mapped_column(JsonColumn)
     content_removed_on: Mapped[datetime | None] = mapped_column(UtcDateTime)  # with that of its call
+
+
+class CallEvents(Base):
+    """Events of a few seconds of one call. Found by linkedid, because the events come before the call is a row.
+
+    Written by the listener only (ami/event_log.py), read by account/call_events.py, pruned by age.
+    """
+
+    __tablename__ = "call_events"
+    __table_args__ = (Index("ix_call_events_call", "pbx_id", "linkedid"),)
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)  # begins with the time it was written
+    pbx_id: Mapped[int] = mapped_column(ForeignKey("pbx.id", ondelete="CASCADE"))
+    linkedid: Mapped[str] = mapped_column(String(150))
+    recorded: Mapped[bytes] = mapped_column(LargeBinary)  # the text that `pbxhub replay` reads, by zlib
 
 
 def open_calls(session: Session, pbx_ids: Collection[int]) -> dict[int, int]:

@@ -8,12 +8,10 @@ from pbxhub.paths import MIGRATIONS
 from pbxhub.store import (
     accounts,
     api,
-    call_events,
     connections,
     delivery_rows,
     dial_addresses,
     events,
-    guess_delays,
     history,
     hub_keys,
     key_check,
@@ -24,9 +22,7 @@ from pbxhub.store import (
     questions,
     queue_pauses,
     resends,
-    saved_filters,
     sign_in_rows,
-    webhook_pace,
     webhooks,
 )
 from pbxhub.store.schema_revision import goes_down, next_revision, revision_on
@@ -35,7 +31,6 @@ from pbxhub.store.session import Base, Database
 metadata = Base.metadata
 TABLES = (
     accounts,
-    webhook_pace,
     webhooks,
     connections,
     history,
@@ -43,7 +38,6 @@ TABLES = (
     questions,
     queue_pauses,
     resends,
-    saved_filters,
     sign_in_rows,
     notices,
     ordered_calls,
@@ -51,8 +45,6 @@ TABLES = (
     parts,
     events,
     api,
-    call_events,
-    guess_delays,
     hub_keys,
     key_check,
     listeners,

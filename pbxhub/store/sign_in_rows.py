@@ -1,4 +1,5 @@
-"""Tables of how people get in: the first setup, invitations, signed-in browsers, forms kept for the next sign-in."""
+"""Tables of how people get in: the first setup, invitations, signed-in browsers, attempts at passwords and codes, forms
+kept for the next sign-in."""
 
 from datetime import datetime
 
@@ -59,3 +60,13 @@ class KeptForm(Base):
     key_hash: Mapped[str] = mapped_column(String(64), primary_key=True)  # of the link's key and the browser's id
     sealed: Mapped[str] = mapped_column(String)  # where it was sent, and its fields
     ends_on: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class Tries(Base):
+    """Attempts of one kind by or for one subject (account/guess_delays.py). The hash hides who tried to sign in."""
+
+    __tablename__ = "tries"
+    key_hash: Mapped[str] = mapped_column(String(64), primary_key=True)  # SHA-256 of kind and subject
+    count: Mapped[int] = mapped_column(Integer, default=0)
+    seen_on: Mapped[datetime] = mapped_column(UtcDateTime, index=True)  # the last one
+    free_on: Mapped[datetime] = mapped_column(UtcDateTime)  # when the next attempt is allowed

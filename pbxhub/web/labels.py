@@ -8,7 +8,7 @@ from flask import Flask, g
 from pbxhub.account.audit_log import Action
 from pbxhub.sending.outcomes import OUTCOMES, Outcome, describe
 from pbxhub.store.accounts import Pbx
-from pbxhub.store.pbx_watch import unheard as is_unheard
+from pbxhub.store.accounts import unheard as is_unheard
 from pbxhub.web.editor_labels import editor_labels
 from pbxhub.web.language import _
 from pbxhub.webhooks.catalogue import CHAIN, LATER_STAGES, OTHER_STAGES, QUESTION

@@ -31,7 +31,7 @@ from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.queue_pauses import QueuePause
 from pbxhub.store.resends import Resend
-from pbxhub.store.saved_filters import SavedFilter
+from pbxhub.store.accounts import SavedFilter
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.testing.receivers.mock_server import MockServer

@@ -13,7 +13,7 @@ from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import NoticeTarget
-from pbxhub.store.saved_filters import SavedFilter
+from pbxhub.store.accounts import SavedFilter
 from pbxhub.store.sign_in_rows import Invitation
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.webhooks.connection_spec import ConnectionSpec

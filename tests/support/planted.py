@@ -19,7 +19,7 @@ from pbxhub.store.ordered_calls import CHANNEL_PREFIX, OrderedCall
 from pbxhub.store.questions import Question
 from pbxhub.store.queue_pauses import QueuePause
 from pbxhub.store.resends import Resend
-from pbxhub.store.saved_filters import SavedFilter
+from pbxhub.store.accounts import SavedFilter
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.webhooks.connection_spec import ConnectionSpec, Extra, OAuth
 from pbxhub.webhooks.spec import Auth, Field, Filter, Parameter, RequestSpec, Steering, WebhookSpec

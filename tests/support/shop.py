@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.sending.outcomes import describe
 from pbxhub.store.accounts import COMMON_FOLDER, Employee, Membership, Number, Pbx, Project, User
-from pbxhub.store.call_events import CallEvents
+from pbxhub.store.history import CallEvents
 from pbxhub.store.connections import Connection
 from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.history import Call, StageEvent

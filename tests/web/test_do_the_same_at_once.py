@@ -20,7 +20,7 @@ from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.connections import Connection
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ordered_calls import DialPlan, OrderedCall
-from pbxhub.store.saved_filters import SavedFilter
+from pbxhub.store.accounts import SavedFilter
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec

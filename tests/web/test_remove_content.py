@@ -7,7 +7,7 @@ from sqlalchemy import delete, insert, select, update
 
 from pbxhub.store.accounts import AuditEntry
 from pbxhub.store.api import KeptAnswer
-from pbxhub.store.call_events import CallEvents
+from pbxhub.store.history import CallEvents
 from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.events import EventRow
 from pbxhub.store.history import Call, StageEvent

@@ -12,7 +12,7 @@ from pbxhub.api.problems import accepted
 from pbxhub.api.resources.account import account
 from pbxhub.api.schemas import account as schemas
 from pbxhub.api.schemas.base import page_of
-from pbxhub.store.saved_filters import SavedFilter
+from pbxhub.store.accounts import SavedFilter
 
 
 @account.get("/filters")

@@ -19,11 +19,10 @@ from sqlalchemy.orm import Session, aliased, defer
 from pbxhub.delivery.outbox.own_webhooks import CALLBACK
 from pbxhub.store.api import KeptAnswer
 from pbxhub.store.bulk import Query
-from pbxhub.store.call_events import CallEvents
 from pbxhub.store.columns import one_of
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING, WAITING, Attempt, Delivery
 from pbxhub.store.events import EventRow
-from pbxhub.store.history import Call, StageEvent
+from pbxhub.store.history import Call, CallEvents, StageEvent
 from pbxhub.store.ordered_calls import FINAL, OrderedCall
 from pbxhub.store.questions import Question
 from pbxhub.store.resends import BeforeResend

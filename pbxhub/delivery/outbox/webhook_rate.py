@@ -11,7 +11,7 @@ from pbxhub.delivery.outbox.attempt_result import AttemptResult
 from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.store.bulk import Upsert
 from pbxhub.store.session import Base
-from pbxhub.store.webhook_pace import WebhookPace
+from pbxhub.store.webhooks import WebhookPace
 
 _SET = Upsert(Base.metadata.tables[WebhookPace.__tablename__], ("webhook_id",), ("next_on",))
 
