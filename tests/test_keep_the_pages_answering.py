@@ -16,8 +16,8 @@ from pbxhub import http_server
 from pbxhub.account.guess_delays import NETWORK, Bucket, network_of
 from pbxhub.http_server import serving
 from pbxhub.settings import read_settings
-from pbxhub.store.sign_in_rows import Tries
 from pbxhub.store.session import Database
+from pbxhub.store.sign_in_rows import Tries
 from pbxhub.wsgi.proxies import browser_address
 from tests.support.pages_server import Pages, projects_with_keys, serving_pages
 from tests.support.waiting import wait_until

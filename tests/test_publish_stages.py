@@ -14,9 +14,8 @@ from pbxhub.calls.stages import Stage, Value
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import Published, publish, remove_of_calls
 from pbxhub.store.accounts import COMMON_FOLDER, Employee, Number, Pbx
-from pbxhub.store.history import CallEvents
 from pbxhub.store.delivery_rows import FAILED, PENDING
-from pbxhub.store.history import Call, LiveCall, StageEvent
+from pbxhub.store.history import Call, CallEvents, LiveCall, StageEvent
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.webhooks.params import from_json

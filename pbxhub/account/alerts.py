@@ -3,11 +3,10 @@
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
-from pbxhub.account.addresses import refuse_address
 from pbxhub.account.audit_log import note
 from pbxhub.account.email_addresses import normalised
 from pbxhub.account.refusals import Refusal
-from pbxhub.account.texts import one_line
+from pbxhub.account.texts import one_line, refuse_address
 from pbxhub.redaction import redact_url
 from pbxhub.store.notices import NoticeTarget
 from pbxhub.translatable import say

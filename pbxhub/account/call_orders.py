@@ -10,11 +10,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
-from pbxhub.account.addresses import refuse_address
 from pbxhub.account.audit_log import note
 from pbxhub.account.call_history import CallOrOrder, find_call
 from pbxhub.account.dial_plans import refuse_number
 from pbxhub.account.refusals import BusyError, ConflictError, Refusal
+from pbxhub.account.texts import refuse_address
 from pbxhub.delivery.outbox import add_later, ask_cancel, open_orders, publish_later, register
 from pbxhub.steering.dialplan_text import EXTENSION
 from pbxhub.steering.number_rules import NUMBER

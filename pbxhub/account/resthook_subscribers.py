@@ -11,10 +11,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
-from pbxhub.account.addresses import refuse_address
 from pbxhub.account.audit_log import note
 from pbxhub.account.refusals import ConflictError, NotFoundError, Refusal
 from pbxhub.account.secret_visibility import visible_spec
+from pbxhub.account.texts import refuse_address
 from pbxhub.delivery.outbox import call_resthook, subscribe, unsubscribe
 from pbxhub.store.accounts import lock_project
 from pbxhub.store.api import Resthook, Subscriber

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pbxhub.account.access import Access
 from pbxhub.account.refusals import Refusal
 from pbxhub.translatable import say
 
@@ -47,3 +48,13 @@ def read_whole_numbers(
 
 def _is_between(value: Any, least: int, most: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def refuse_address(access: Access, path: str, url: str) -> Refusal | None:
+    """Why requests of this project may not go to a URL, as far as that is known without asking the DNS; None when they
+    may. path: the field that has it. The very address is checked again at each connection."""
+    refused = access.hub.guard_of(access.project).check_url(url)
+    if refused is None:
+        return None
+    return Refusal(path, say("The hub may not send there: %(why)s", why=refused.sentence),
+                   say("Give an address on the public internet."))  # fmt: skip

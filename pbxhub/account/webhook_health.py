@@ -1,21 +1,24 @@
-"""One webhook at a glance: whether it is well, since when not and why, and what it sent last."""
+"""How webhooks are doing: one at a glance, whether it is well, since when not and why, and what it sent last; and the
+last outcomes of all of them, read in one statement."""
 
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import String, cast, func, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.deliveries import Listed, listed
 from pbxhub.account.statistics import DayOfDeliveries, deliveries_of_day, hour_of
+from pbxhub.account.webhook_drafts import live
 from pbxhub.account.webhooks import Revision
 from pbxhub.delivery.outbox import Selection
-from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING, Delivery
+from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.webhooks import Webhook
 
+DOTS = 20
 _LATEST = 20
 _MOST_FAILURES = 10_000
 
@@ -78,3 +81,44 @@ def _trouble(session: Session, webhook: Webhook, good: Delivery | None) -> Troub
     rows = failed.order_by(Delivery.id.desc()).limit(_MOST_FAILURES).subquery()
     count, since = session.execute(select(func.count(), func.min(rows.c.created_on)).select_from(rows)).one()
     return Trouble(since, count, newest.outcome, newest.status_code)
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The last outcomes of a webhook, newest last; a state of store/delivery_rows.py each."""
+
+    states: tuple[str, ...]
+    durations: tuple[int, ...]
+
+    @property
+    def success(self) -> int | None:
+        """Per cent delivered of those that are over; None when none is."""
+        over = [state for state in self.states if state in (DELIVERED, FAILED)]
+        return round(100 * over.count(DELIVERED) / len(over)) if over else None
+
+    @property
+    def p95(self) -> int | None:
+        """Milliseconds within which 95 % of the last requests were answered."""
+        ordered = sorted(self.durations)
+        return ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))] if ordered else None
+
+
+def recent_outcomes(session: Session, access: Access) -> dict[int, Recent]:
+    """The last DOTS deliveries of every live webhook of the project, none for one that sent nothing."""
+    newest = (
+        select(cast(Delivery.id, String).label("id"), Delivery.state, Delivery.duration_ms)
+        .where(Delivery.webhook_id == Webhook.id, Delivery.state != CANCELLED)
+        .order_by(Delivery.id.desc())
+        .limit(DOTS)
+        .correlate(Webhook)
+        .subquery()
+    )
+    time = func.coalesce(cast(newest.c.duration_ms, String), "")
+    each = newest.c.id + ":" + newest.c.state + ":" + time
+    packed = select(func.aggregate_strings(each, " ")).scalar_subquery()
+    return {row.id: _unpacked(row[1] or "") for row in session.execute(select(Webhook.id, packed).where(*live(access)))}
+
+
+def _unpacked(text: str) -> Recent:
+    rows = sorted(each.split(":") for each in text.split())  # by their ids: an aggregate has no order of its own
+    return Recent(tuple(row[1] for row in rows), tuple(int(row[2]) for row in rows if row[2]))

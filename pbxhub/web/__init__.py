@@ -35,13 +35,12 @@ from pbxhub.web import (
     page_access,
     polling,
     session_token,
+    sign_in_mail,
     sign_in_messages,
-    way_back,
 )
 from pbxhub.web.cookies import cookie_name, cookie_path
 from pbxhub.web.one_time_codes import OneTimeCodes, RecoveryCodes
 from pbxhub.web.pages import BLUEPRINTS, dial
-from pbxhub.web.sign_in_mail import Mail
 from pbxhub.web.users import Accounts, Passwords
 from pbxhub.wsgi import request_checks
 from pbxhub.wsgi.application import Application
@@ -86,12 +85,12 @@ def create_app(
 def _install_sign_in(app: Flask) -> None:
     accounts = Accounts()
     Security(
-        app, accounts, mail_util_cls=Mail, password_util_cls=Passwords, totp_cls=OneTimeCodes,
+        app, accounts, mail_util_cls=sign_in_mail.Mail, password_util_cls=Passwords, totp_cls=OneTimeCodes,
         mf_recovery_codes_util_cls=RecoveryCodes,
     )  # fmt: skip
     guessable_requests.install(app, accounts)
     one_time_codes.install(app)
-    way_back.install(app)
+    sign_in_mail.install(app)
 
 
 def _flask(settings: Settings, vault: Vault) -> dict[str, object]:

@@ -1,18 +1,38 @@
 """Mails of the sign-in library: reset links and notices that a password changed."""
 
 from email.message import EmailMessage
+from functools import wraps
 from typing import Any
 
 import structlog
+from flask import Flask, make_response, render_template, request
+from flask.typing import ResponseReturnValue
 from flask_security import MailUtil
 from flask_security.mail_util import EmailValidateException
 
 from pbxhub.account.email_addresses import normalised
+from pbxhub.account.refusals import ConflictError
 from pbxhub.notices.mail import send_mail
+from pbxhub.translatable import say
 from pbxhub.web.language import _
 from pbxhub.wsgi.current import hub
 
 log = structlog.get_logger()
+
+
+def install(app: Flask) -> None:
+    """Without a mail server, the page *Forgot your password?* says so instead of promising a mail."""
+    view = app.view_functions["security.forgot_password"]
+
+    @wraps(view)
+    def forgot_password() -> ResponseReturnValue:
+        if hub().mail is not None:
+            return make_response(view())
+        if request.method == "GET" and not request.is_json:
+            return render_template("security/no_mail.html")
+        raise ConflictError(say("This hub sends no e-mail. Ask its operator for a new password or for a link."))
+
+    app.view_functions["security.forgot_password"] = forgot_password
 
 
 class Mail(MailUtil):

@@ -1,14 +1,16 @@
 """The body of a request for each format: which methods have one, its content, its Content-Type."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring as quote_json
+from typing import Any
 
 from pbxhub.translatable import say
-from pbxhub.webhooks.encoders import form_text, json_text, xml_text
+from pbxhub.webhooks.attached import FilePart, type_of_file
+from pbxhub.webhooks.encoders import form_text, json_text, leaves_of, xml_text
 from pbxhub.webhooks.free_xml import free_xml, free_xml_problem
 from pbxhub.webhooks.leaves import Node
-from pbxhub.webhooks.multipart import multipart
 from pbxhub.webhooks.rendering import Context, RenderError, to_bytes
 from pbxhub.webhooks.spec import Parameter, RequestSpec
 from pbxhub.webhooks.spec_json import FieldError, wrong_at
@@ -28,6 +30,7 @@ CONTENT_TYPES = {
 }
 
 Body = Callable[[Context], bytes]
+_ESCAPED = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\s;\"'<]+)", re.IGNORECASE)
 
 
@@ -173,3 +176,24 @@ def _free_xml(text: str, errors: list[FieldError]) -> Body:
         errors.append(FieldError("text", message))
         return lambda _: b""
     return _written(free_xml(template))
+
+
+def multipart(value: Any, context: Context) -> bytes:
+    """multipart/form-data (RFC 7578): one part for each leaf, nested names as in a form. The boundary goes into
+    context.content_type. It is a hash of the parts and of the key of the marks: no value and no file can contain it."""
+    parts = [_part(name, leaf, context) for name, leaf in leaves_of(value)]
+    digest = hashlib.sha256(context.file_key.encode())
+    for part in parts:
+        digest.update(part)
+    boundary = f"pbxhub-{digest.hexdigest()[:40]}"
+    context.content_type = f"multipart/form-data; boundary={boundary}"
+    line = boundary.encode()
+    return b"".join(b"--" + line + b"\r\n" + part + b"\r\n" for part in parts) + b"--" + line + b"--\r\n"
+
+
+def _part(name: str, leaf: Any, context: Context) -> bytes:
+    head = f'Content-Disposition: form-data; name="{name.translate(_ESCAPED)}"'
+    if not isinstance(leaf, FilePart):
+        return to_bytes(f"{head}\r\n\r\n{context.text(leaf)}")
+    named = f'{head}; filename="{leaf.file_name.translate(_ESCAPED)}"'
+    return to_bytes(f"{named}\r\nContent-Type: {type_of_file(leaf.file_name)}\r\n\r\n{leaf.mark}")

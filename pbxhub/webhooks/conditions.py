@@ -10,14 +10,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 
+import re2
+
 from pbxhub.calls.stages import Value
 from pbxhub.translatable import Sentence, say
 from pbxhub.webhooks import params
 from pbxhub.webhooks.dates import iso
-from pbxhub.webhooks.regular_expressions import finder
 from pbxhub.webhooks.spec import Filter
 from pbxhub.webhooks.working_time import DAYS, HOLIDAY, Calendar, minute_of, read_hours
 
+LONGEST_PATTERN = 1000  # characters
+_MOST_MEMORY = 1 << 20  # bytes for the program of one pattern; .{1000}{1000} would fill any
 Condition = Callable[[Value], bool]
 Number = int | float | Decimal
 
@@ -288,3 +291,22 @@ def as_text(value: Value, zone: tzinfo = UTC) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return iso(value, zone) if isinstance(value, datetime) else str(value)
+
+
+def finder(pattern: str) -> Callable[[str], bool] | Sentence:
+    """Whether a text has the pattern somewhere; or what is wrong with the pattern. RE2 takes a time that is linear to
+    the text, whatever the pattern; it has no look-around and no back-references, which cannot be run so."""
+    if len(pattern) > LONGEST_PATTERN:
+        return say("has %(count)s characters; give at most %(most)s", count=len(pattern), most=LONGEST_PATTERN)
+    options = re2.Options()
+    options.log_errors, options.max_mem = False, _MOST_MEMORY
+    try:
+        compiled = re2.compile(pattern, options)  # type: ignore[no-untyped-call]
+    except (re2.error, UnicodeEncodeError) as error:
+        return say("is not a regular expression of RE2: %(why)s", why=_why(error))
+    return lambda text: compiled.search(text.encode("utf-8", "replace")) is not None
+
+
+def _why(error: Exception) -> str:
+    why = error.args[0] if error.args else ""
+    return why.decode("utf-8", "replace") if isinstance(why, bytes) else str(why)

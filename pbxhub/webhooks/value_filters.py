@@ -15,12 +15,12 @@ from typing import Any
 from pbxhub.translatable import say
 from pbxhub.webhooks import dates
 from pbxhub.webhooks.arithmetic import NUMBER, OF_NUMBERS
-from pbxhub.webhooks.cutting import OF_PARTS
 from pbxhub.webhooks.filter_kinds import Apply, FilterError, FilterKind, short, skipping_empty
 from pbxhub.webhooks.phones import spell
 from pbxhub.webhooks.rendering import Context, Fragment, RenderError, to_bytes
 
 _NOT_DIGITS = re.compile(r"[^0-9]+")
+_SLICE = re.compile(r"(-?\d{1,6})?:(-?\d{1,6})?", re.ASCII)
 
 HASHES: dict[str, Callable[[bytes], str]] = {
     "md5": lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest(),
@@ -110,6 +110,52 @@ def _e164(value: Any, context: Context) -> str:
     return spell(context.text(value), context.country).e164 or ""
 
 
+def _replace(argument: str) -> Apply:
+    old, equals, new = argument.partition("=")
+    if not old or not equals:
+        raise FilterError(
+            say("replace:%(argument)s does not say what to replace; write it like replace:OLD=NEW", argument=argument)
+        )
+    return skipping_empty(lambda value, context: _replaced(context.text(value), old, new, context))
+
+
+def _replaced(text: str, old: str, new: str, context: Context) -> str:
+    """What is inserted is counted before it is made: a long text in place of each letter would fill the memory."""
+    context.charge(text.count(old) * len(new))
+    return text.replace(old, new)
+
+
+def _slice(argument: str) -> Apply:
+    found = _SLICE.fullmatch(argument)
+    if not found or argument == ":":
+        raise FilterError(
+            say("slice:%(argument)s is not from:to; write it like slice:0:4 or slice:-10:", argument=argument)
+        )
+    start, end = (int(part) if part else None for part in found.groups())
+    return skipping_empty(lambda value, context: (value if isinstance(value, list) else context.text(value))[start:end])
+
+
+def _join(argument: str) -> Apply:
+    def joined(value: Any, context: Context) -> Any:
+        if not isinstance(value, list):
+            return value
+        context.charge(len(argument) * len(value))
+        return argument.join(context.text(item) for item in value)
+
+    return joined
+
+
+def _item(index: int) -> FilterKind:
+    """first and last: of a list; any other value stays."""
+
+    def chosen(value: Any, _context: Context) -> Any:
+        if not isinstance(value, list):
+            return value
+        return value[index] if value else None
+
+    return FilterKind("", lambda _: chosen)
+
+
 FILTERS: dict[str, FilterKind] = {
     "unix": _on_time(dates.unix),
     "unix_ms": _on_time(dates.unix_ms),
@@ -125,7 +171,11 @@ FILTERS: dict[str, FilterKind] = {
     **{name: _on_text(lambda text, digest=digest: digest(to_bytes(text))) for name, digest in HASHES.items()},  # type: ignore[misc]
     "base64": _on_text(lambda text: base64.b64encode(to_bytes(text)).decode()),
     "map": FilterKind("ANSWERED=4,*=6", _map),
-    **OF_PARTS,
+    "replace": FilterKind("OLD=NEW", _replace),
+    "slice": FilterKind("0:4", _slice),
+    "join": FilterKind(", ", _join),
+    "first": _item(0),
+    "last": _item(-1),
     **OF_NUMBERS,
     "text": _on_text(str),
     "html": _on_text(lambda text: html.escape(text, quote=False)),

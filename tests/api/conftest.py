@@ -22,7 +22,7 @@ from pbxhub.finding import Finding
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.engine import Engine
 from pbxhub.settings import read_settings, with_key
-from pbxhub.store.accounts import Employee, Number, Pbx, Project
+from pbxhub.store.accounts import Employee, Number, Pbx, Project, SavedFilter
 from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.connections import Connection
 from pbxhub.store.delivery_rows import Delivery
@@ -31,7 +31,6 @@ from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.queue_pauses import QueuePause
 from pbxhub.store.resends import Resend
-from pbxhub.store.accounts import SavedFilter
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.testing.receivers.mock_server import MockServer

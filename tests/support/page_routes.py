@@ -6,14 +6,13 @@ from uuid import uuid4
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from pbxhub.store.accounts import ApiKey, Employee, Number, Pbx
+from pbxhub.store.accounts import ApiKey, Employee, Number, Pbx, SavedFilter
 from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.connections import Connection
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import NoticeTarget
-from pbxhub.store.accounts import SavedFilter
 from pbxhub.store.sign_in_rows import Invitation
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.webhooks.connection_spec import ConnectionSpec

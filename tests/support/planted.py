@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from pbxhub.store.accounts import Employee, Number
+from pbxhub.store.accounts import Employee, Number, SavedFilter
 from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.connections import Connection
 from pbxhub.store.delivery_rows import Attempt, Delivery
@@ -19,7 +19,6 @@ from pbxhub.store.ordered_calls import CHANNEL_PREFIX, OrderedCall
 from pbxhub.store.questions import Question
 from pbxhub.store.queue_pauses import QueuePause
 from pbxhub.store.resends import Resend
-from pbxhub.store.accounts import SavedFilter
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.webhooks.connection_spec import ConnectionSpec, Extra, OAuth
 from pbxhub.webhooks.spec import Auth, Field, Filter, Parameter, RequestSpec, Steering, WebhookSpec

@@ -13,10 +13,9 @@ from sqlalchemy.orm import Session
 
 from pbxhub.sending.outcomes import describe
 from pbxhub.store.accounts import COMMON_FOLDER, Employee, Membership, Number, Pbx, Project, User
-from pbxhub.store.history import CallEvents
 from pbxhub.store.connections import Connection
 from pbxhub.store.delivery_rows import Attempt, Delivery
-from pbxhub.store.history import Call, StageEvent
+from pbxhub.store.history import Call, CallEvents, StageEvent
 from pbxhub.store.ids import first_id_at, new_id
 from pbxhub.store.new_projects import add_project
 from pbxhub.store.session import Database

@@ -15,12 +15,11 @@ from sqlalchemy import event, func, select
 
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.outbox import publish
-from pbxhub.store.accounts import ApiKey, Employee, Membership, Number, Pbx, User
+from pbxhub.store.accounts import ApiKey, Employee, Membership, Number, Pbx, SavedFilter, User
 from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.connections import Connection
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ordered_calls import DialPlan, OrderedCall
-from pbxhub.store.accounts import SavedFilter
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec

@@ -7,10 +7,9 @@ from sqlalchemy import delete, insert, select, update
 
 from pbxhub.store.accounts import AuditEntry
 from pbxhub.store.api import KeptAnswer
-from pbxhub.store.history import CallEvents
 from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.events import EventRow
-from pbxhub.store.history import Call, StageEvent
+from pbxhub.store.history import Call, CallEvents, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.questions import Question

@@ -7,8 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from pbxhub.account import saved_filters
-from pbxhub.store.accounts import AuditEntry, Employee
-from pbxhub.store.accounts import SavedFilter
+from pbxhub.store.accounts import AuditEntry, Employee, SavedFilter
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec

@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from pbxhub.store.accounts import Employee, Number, Pbx
-from pbxhub.store.history import CallEvents
-from pbxhub.store.history import Call
+from pbxhub.store.history import Call, CallEvents
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
 from pbxhub.testing.pbx.recordings import FOLDER

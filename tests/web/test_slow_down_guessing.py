@@ -10,8 +10,8 @@ from sqlalchemy import update
 from pbxhub.account.guess_delays import CODE, NETWORK, PASSWORD, Bucket, begin, network_of, succeeded
 from pbxhub.delivery.context import open_context
 from pbxhub.settings import Settings, read_settings, with_key
-from pbxhub.store.sign_in_rows import Tries
 from pbxhub.store.session import Database
+from pbxhub.store.sign_in_rows import Tries
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.wsgi.current import now

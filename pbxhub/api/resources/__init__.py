@@ -1,9 +1,6 @@
 """The resources, one file per family."""
 
 from pbxhub.api.resources import (  # noqa: F401 - their routes are on those of webhooks and calls
-    queue_pauses,
-    replays,
-    saved_filters,
     unsent,
     webhook_files,
     webhook_sets,

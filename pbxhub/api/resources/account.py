@@ -1,7 +1,8 @@
-"""The project of the key, its PBXs, numbers and employees."""
+"""The project of the key, its PBXs, numbers, employees and saved filters."""
 
 from typing import Any, TypeVar
 
+from flask import request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -12,6 +13,7 @@ from pbxhub.account.access import Access, row_of
 from pbxhub.account.dial_plans import dial_plan_to_change
 from pbxhub.account.employees import delete_employee, save_employee
 from pbxhub.account.numbers import delete_number, save_number
+from pbxhub.account.saved_filters import delete_filter, filter_of, save_filter, saved_filters
 from pbxhub.account.strange_contexts import strange_contexts
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
 from pbxhub.api.authentication import changes, needs, reading_project, reads
@@ -19,7 +21,7 @@ from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import accepted, refuse, refuse_all, wrong_field
 from pbxhub.api.schemas import account as schemas
 from pbxhub.api.schemas.base import Paging, page_of
-from pbxhub.store.accounts import Employee, Number, Pbx
+from pbxhub.store.accounts import Employee, Number, Pbx, SavedFilter
 from pbxhub.store.ordered_calls import dial_plan_of
 from pbxhub.wsgi.current import now
 
@@ -254,6 +256,32 @@ def remove_employee(session: Session, access: Access, employee_id: int) -> None:
     delete_employee(session, access, row)
 
 
+@account.get("/filters")
+@account.response(200, page_of(schemas.SavedFilter))
+@reads("account.read")
+def filters(session: Session, access: Access) -> Any:
+    """The saved filters of the project; those of its members are their own."""
+    return {"items": [_filter(access, row) for row in saved_filters(session, access)], "next": None}
+
+
+@account.post("/filters")
+@account.arguments(schemas.SavedFilter)
+@account.response(201, schemas.SavedFilter)
+@changes("filters.change")
+def add_filter(session: Session, access: Access, data: dict[str, Any]) -> Any:
+    """Saves a filter for the project; one of the same name and list is replaced."""
+    row = accepted(save_filter(session, access, data["page"], data["name"], data["fields"], shared=True))
+    return _filter(access, row), {"Location": f"{request.script_root}/filters/{row.id}"}
+
+
+@account.delete("/filters/<int:filter_id>")
+@account.response(204)
+@changes("filters.change")
+def remove_filter(session: Session, access: Access, filter_id: int) -> None:
+    """Deletes a saved filter of the project."""
+    delete_filter(session, access, filter_of(session, access, filter_id))
+
+
 def _wanted(data: dict[str, Any]) -> pbx_rules.PbxInput:
     contexts = data.pop("incoming_contexts", None)
     return pbx_rules.PbxInput(**data, incoming_contexts=None if contexts is None else tuple(contexts))
@@ -279,3 +307,8 @@ def id_after(wanted: dict[str, Any]) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 16):
         wrong_field("after", "is not the key of a page; use `next` of the previous page")
     return int(text)
+
+
+def _filter(access: Access, row: SavedFilter) -> dict[str, Any]:
+    known = {name: getattr(row, name) for name in ("id", "page", "name", "fields", "created_on")}
+    return {**known, "url": access.hub.context.links.saved_filter(access.project.id, row.id)}

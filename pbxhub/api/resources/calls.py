@@ -1,4 +1,4 @@
-"""Calls: the history, and calls that programs order."""
+"""Calls: the history, and calls that programs order; members of queues, paused and unpaused by programs."""
 
 from typing import Any
 from uuid import UUID
@@ -6,10 +6,11 @@ from uuid import UUID
 from flask import request
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access
+from pbxhub.account.access import Access, row_of
 from pbxhub.account.call_events import events_of
 from pbxhub.account.call_history import all_calls, find_call, orders_of, read_place, stages_of, write_place
 from pbxhub.account.call_orders import CallOrder, add_to_call, cancel_call, order_call
+from pbxhub.account.queue_pauses import MemberPause, pause_member
 from pbxhub.account.secret_visibility import visible_url, visible_values
 from pbxhub.api.answers import page
 from pbxhub.api.authentication import changes, reads
@@ -21,6 +22,7 @@ from pbxhub.api.schemas import calls as schemas
 from pbxhub.api.schemas.base import page_of
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ordered_calls import OrderedCall
+from pbxhub.store.queue_pauses import QueuePause
 
 _ORDERED = ("id", "status", "reason", "name", "mobile_number", "from_number", "agent_id", "created_on", "answered_on",
             "ended_on")  # fmt: skip
@@ -113,6 +115,24 @@ def analysis(session: Session, access: Access, data: dict[str, Any], call_id: UU
     return _shown(access, *added, call_id)
 
 
+@calls.post("/queue-pauses")
+@calls.arguments(schemas.MemberPause)
+@calls.response(201, schemas.QueuePause)
+@changes("calls.order")
+def pause_queue_member(session: Session, access: Access, data: dict[str, Any]) -> Any:
+    """Pauses a member of a queue, or ends the pause. The PBX is asked at once; GET says what became of it."""
+    order = accepted(pause_member(session, access, MemberPause(**data)))
+    return order, {"Location": f"{request.script_root}/queue-pauses/{order.id}"}
+
+
+@calls.get("/queue-pauses/<uuid:pause_id>")
+@calls.response(200, schemas.QueuePause)
+@reads("account.read")
+def queue_pause(session: Session, access: Access, pause_id: UUID) -> Any:
+    """An order to pause a member, and its result."""
+    return row_of(session, access, QueuePause, pause_id)
+
+
 def _wanted(data: dict[str, Any]) -> CallOrder:
     own = ("mobile_number", "agent_id", "name", "from_number", "pbx_id", "callback_url")
     callback = data["callback_args"]
@@ -135,7 +155,7 @@ def _order(access: Access, row: OrderedCall) -> dict[str, Any]:
 
 
 def _shown(access: Access, call: Call | None, ordered: OrderedCall | None, asked: UUID | None = None) -> dict[str, Any]:
-    known = {name: getattr(call, name) if call else None for name in _PLAIN}
+    known = {name: getattr(call, name, None) for name in _PLAIN}
     own = asked or (call.id if call else ordered.id if ordered else None)
     return {
         "id": own,

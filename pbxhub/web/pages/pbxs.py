@@ -8,8 +8,7 @@ from flask.typing import ResponseReturnValue
 from pbxhub.account.access import row_of
 from pbxhub.account.copied_text import section_of, value_of
 from pbxhub.account.dial_plans import change_dial_plan, dial_plan_to_change
-from pbxhub.account.pbx_status import live
-from pbxhub.account.pbxs import add_incoming_context, add_pbx, change_pbx, check_pbx, delete_pbx, pbxs_of
+from pbxhub.account.pbxs import add_incoming_context, add_pbx, change_pbx, check_pbx, delete_pbx, live, pbxs_of
 from pbxhub.account.strange_contexts import strange_contexts
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.paths import ASTERISK_CONF
@@ -19,7 +18,7 @@ from pbxhub.store.ordered_calls import dial_plan_of
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter, reading_project, writing_project
 from pbxhub.web.pbx_form import DialPlanForm, PbxForm
-from pbxhub.web.shown_once import hand_over, take
+from pbxhub.web.session_secrets import hand_over, take
 from pbxhub.wsgi.current import now, reading, writing
 
 pages = Blueprint("pbxs", __name__, url_prefix="/projects/<int:project_id>/pbxs")

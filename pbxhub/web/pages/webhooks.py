@@ -9,12 +9,11 @@ from pbxhub.account import webhooks
 from pbxhub.account.crm_calls import is_without_address, set_with_address
 from pbxhub.account.deliveries import calls_of, sent_since
 from pbxhub.account.names import names_of
-from pbxhub.account.recent_outcomes import recent_outcomes
 from pbxhub.account.resthook_subscribers import count_subscribers
 from pbxhub.account.secret_visibility import visible_spec
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.webhook_files import carry_out, export_file, plan
-from pbxhub.account.webhook_health import edits_by_hour, health_of
+from pbxhub.account.webhook_health import edits_by_hour, health_of, recent_outcomes
 from pbxhub.account.webhook_sets import in_sets, warnings_of
 from pbxhub.json_reader import UnreadableError, read_json
 from pbxhub.store.connections import connections_of
