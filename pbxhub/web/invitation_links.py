@@ -12,7 +12,7 @@ from pbxhub.settings import MailServer
 from pbxhub.store.sign_in_rows import Invitation
 from pbxhub.web.guessable_requests import duration
 from pbxhub.web.language import _
-from pbxhub.web.shown_once import hand_over
+from pbxhub.web.session_secrets import hand_over
 from pbxhub.wsgi.current import hub, now
 
 

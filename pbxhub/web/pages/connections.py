@@ -13,9 +13,9 @@ from pbxhub.account.refusals import BusyError, ConflictError
 from pbxhub.delivery.links import CALLBACK
 from pbxhub.store.connections import Connection, connections_of, used_by
 from pbxhub.web.connection_form import DETAILS, KINDS, ConnectionForm, form_data, kind_of
-from pbxhub.web.kept_consents import keep_consent, take_consent
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter, reading_project, signed_in, writing_project
+from pbxhub.web.session_secrets import keep_consent, take_consent
 from pbxhub.webhooks.connection_presets import Preset, filled_in, find_preset, presets
 from pbxhub.webhooks.spec import SpecError
 from pbxhub.wsgi.current import hub, now, reading

@@ -13,7 +13,7 @@ from pbxhub.store.accounts import ApiKey
 from pbxhub.web.forms import Form, Hint
 from pbxhub.web.language import _, lazy_gettext
 from pbxhub.web.page_access import reading_project, writing_project
-from pbxhub.web.shown_once import hand_over, take
+from pbxhub.web.session_secrets import hand_over, take
 from pbxhub.wsgi.current import hub
 
 pages = Blueprint("keys", __name__, url_prefix="/projects/<int:project_id>/keys")

@@ -18,7 +18,7 @@ from pbxhub.web.forms import Form, account_address
 from pbxhub.web.invitation_links import SendingLink
 from pbxhub.web.language import _, lazy_gettext, said
 from pbxhub.web.page_access import enter, reading_project, writing_project
-from pbxhub.web.shown_once import take
+from pbxhub.web.session_secrets import take
 from pbxhub.wsgi.current import hub, now, writing
 
 pages = Blueprint("members", __name__, url_prefix="/projects/<int:project_id>/members")
