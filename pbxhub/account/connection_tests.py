@@ -8,7 +8,7 @@ from pbxhub.delivery.live_connections import LiveConnection, live_connection
 from pbxhub.delivery.prepare import Credentials, NoTokenError, connected, join
 from pbxhub.delivery.renewals import renew_now
 from pbxhub.redaction import redact_body
-from pbxhub.sending.address_guard import NetworkGrant, read_grant
+from pbxhub.sending.address_guard import read_grant
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.connections import Connection
 from pbxhub.store.ids import new_id
@@ -29,33 +29,25 @@ class Tested:
     answer: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A connection to test, read in a transaction that is over when requests are sent."""
-
-    live: LiveConnection
-    networks: NetworkGrant
-
-
 def try_connection(access: Access, connection_id: int, url: str = "") -> Tested:
     """Tests a connection of the project by its address for a test, or asks url by it. Takes up to twenty seconds.
 
     Raises NotFoundError and BusyError."""
-    found = _read(access, connection_id)
-    if _needs_consent(found.live):
+    live = _read(access, connection_id)
+    if _needs_consent(live):
         return Tested(False, say("It is not connected yet. Press Connect."))
     access.hub.sender.guard = access.hub.guard()
     with access.hub.slow_requests.one(access.project.id):
-        if found.live.spec.kind == "oauth2" and not found.live.is_ready(access.now):
+        if live.spec.kind == "oauth2" and not live.is_ready(access.now):
             renew_now(access.hub.context, access.hub.sender, connection_id, access.now)
-            found = _read(access, connection_id)
-        return _tested(access, found, url or found.live.spec.test_url)
+            live = _read(access, connection_id)
+        return _tested(access, live, url or live.spec.test_url)
 
 
-def _read(access: Access, connection_id: int) -> _Ready:
+def _read(access: Access, connection_id: int) -> LiveConnection:
+    """In a transaction that is over when requests are sent."""
     with access.hub.database.read() as session:
-        live = live_connection(row_of(session, access, Connection, connection_id))
-    return _Ready(live, read_grant(access.project.webhook_networks))
+        return live_connection(row_of(session, access, Connection, connection_id))
 
 
 def _needs_consent(live: LiveConnection) -> bool:
@@ -64,9 +56,9 @@ def _needs_consent(live: LiveConnection) -> bool:
     return bool(oauth and oauth.grant == "authorization_code" and not live.tokens_sealed)
 
 
-def _tested(access: Access, found: _Ready, url: str) -> Tested:
+def _tested(access: Access, live: LiveConnection, url: str) -> Tested:
     try:
-        known = connected(access.hub.vault, Credentials(), found.live, url or _somewhere(found.live), access.now)
+        known = connected(access.hub.vault, Credentials(), live, url or _somewhere(live), access.now)
     except NoTokenError as error:
         return Tested(False, str(error))
     except VaultError as error:
@@ -75,7 +67,8 @@ def _tested(access: Access, found: _Ready, url: str) -> Tested:
         return Tested(True, say("There are credentials. Give an address for a test to see whether they are accepted."))
     message_id = f"test:{new_id()}"
     asked = Request("GET", url, (("Accept", "application/json"),), b"")
-    prepared = join(WebhookSpec(), asked, known, message_id, 1, message_id, access.now, found.networks)
+    networks = read_grant(access.project.webhook_networks)
+    prepared = join(WebhookSpec(), asked, known, message_id, 1, message_id, access.now, networks)
     return _judged(prepared.clean(access.hub.sender.send(prepared.outgoing)))
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from pbxhub.account.slow_requests import SlowRequests, checks, downloads
+from pbxhub.account.slow_requests import CHECKS, DOWNLOADS, SlowRequests
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.links import Links
 from pbxhub.finding import Finding
@@ -25,8 +26,8 @@ class Installation:
     sender: Sender  # is given the guard of the moment before each use
     mail: MailServer | None  # None: links are shown on pages instead of mailed
     check_pbx: Callable[[Pbx, bool], Sequence[Finding]]  # signs in to a PBX; True: for an operator
-    slow_requests: SlowRequests = field(default_factory=checks)
-    downloads: SlowRequests = field(default_factory=downloads)
+    slow_requests: SlowRequests = field(default_factory=partial(SlowRequests, CHECKS))
+    downloads: SlowRequests = field(default_factory=partial(SlowRequests, DOWNLOADS))
 
     @property
     def database(self) -> Database:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.call_history import stages_of
+from pbxhub.account.filter_values import moment_in
 from pbxhub.calls.replay import read
 from pbxhub.calls.stages import OPTIONAL_STAGES, CallReport, Stage, Value
 from pbxhub.calls.tracker import Tracker
@@ -81,7 +82,7 @@ def recorded_stage(access: Access, sample: str) -> tuple[Mapping[str, Any], Call
     """Values, call and name of the recorded stage that a sample names; None for any other text."""
     word, _, rest = sample.partition(" ")
     kind, index, begun, number = (rest.split(" ") + [""] * 4)[:4]
-    moment = _moment(begun)
+    moment = moment_in(begun, aware=True)
     if word != "played" or kind not in _FILES or index not in map(str, range(len(_recorded(kind)))) or moment is None:
         return None
     report, stage = _recorded(kind)[int(index)]
@@ -103,15 +104,6 @@ def stage_of_history(session: Session, access: Access, sample: str) -> tuple[Sta
     event = session.get(StageEvent, UUID(rest)) if word == "stage" and _UUID.fullmatch(rest) else None
     call = session.get(Call, event.call_id) if event and event.call_id else None
     return (event, call) if event and call and call.project_id == access.project.id else None
-
-
-def _moment(text: str) -> datetime | None:
-    """The aware time in a text; None for any other text, and for a time far from now."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None and 2000 < moment.year < 3000 else None
 
 
 @cache

@@ -28,26 +28,27 @@ class NotFoundError(Exception):
     """There is no such thing in this project: 404, whoever asks."""
 
 
-class NotAllowedError(Exception):
-    """It exists and cannot be changed: 403. sentence: why."""
-
-    def __init__(self, sentence: Sentence) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-
-
-class ConflictError(Exception):
-    """Right by itself, and refused as things stand: 409. sentence: why."""
+class _RefusedError(Exception):
+    """sentence: why."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
         self.sentence = sentence
 
 
-class BusyError(Exception):
+class NotAllowedError(_RefusedError):
+    """It exists and cannot be changed: 403."""
+
+
+class ConflictError(_RefusedError):
+    """Right by itself, and refused as things stand: 409."""
+
+
+class BusyError(_RefusedError):
     """Too much at once: 429. retry_after: seconds after which another attempt makes sense."""
+
+    sentence: Sentence
 
     def __init__(self, sentence: Sentence, retry_after: int = 10) -> None:
         super().__init__(sentence)
-        self.sentence = sentence
         self.retry_after = retry_after

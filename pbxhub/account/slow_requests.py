@@ -15,8 +15,8 @@ from pbxhub.translatable import Sentence, say
 
 MOST = 4  # in this process, of the 16 threads that services.py gives the pages
 MOST_OF_A_PROJECT = 2
-_CHECKS = say("Other checks and test sends are still running. Wait some seconds and try again.")
-_DOWNLOADS = say("Other exports are still being downloaded. Wait until they have ended, or cancel one of them.")
+CHECKS = say("Other checks and test sends are still running. Wait some seconds and try again.")
+DOWNLOADS = say("Other exports are still being downloaded. Wait until they have ended, or cancel one of them.")
 
 
 class SlowRequests:
@@ -39,13 +39,3 @@ class SlowRequests:
         finally:
             with self._lock:
                 self._running[project_id] -= 1
-
-
-def checks() -> SlowRequests:
-    """Places for checks and test sends."""
-    return SlowRequests(_CHECKS)
-
-
-def downloads() -> SlowRequests:
-    """Places for exports that are sent while they are read."""
-    return SlowRequests(_DOWNLOADS)
