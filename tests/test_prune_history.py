@@ -13,7 +13,7 @@ from sqlalchemy import Connection, event, func, insert, select, text, update
 from pbxhub.delivery.outbox import Selection
 from pbxhub.delivery.prune import prune
 from pbxhub.store.api import Attributes, KeptAnswer
-from pbxhub.store.delivery_rows import DELIVERED, FAILED, Attempt, Delivery
+from pbxhub.store.delivery_rows import DELIVERED, FAILED, Attempt, Delivery, WebhookPace
 from pbxhub.store.events import EventRow, NewEvent, keep
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
@@ -24,7 +24,6 @@ from pbxhub.store.queue_pauses import QueuePause
 from pbxhub.store.resends import DONE, Resend
 from pbxhub.store.session import Database, open_database
 from pbxhub.store.sign_in_rows import Invitation
-from pbxhub.store.webhooks import WebhookPace
 from tests.support.outbox_world import AFTER, BEFORE, BUSY, KEPT, NOON, OK, World, at, finish, report, take
 
 DAY = 24 * 3600

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, delete, exists, func, select
 from pbxhub.settings import Settings
 from pbxhub.store.api import Attributes, KeptAnswer
 from pbxhub.store.columns import UtcDateTime, one_of
-from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, Delivery
+from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, Delivery, WebhookPace
 from pbxhub.store.events import EventRow
 from pbxhub.store.history import Call, CallEvents, StageEvent
 from pbxhub.store.ids import first_id_at
@@ -22,7 +22,6 @@ from pbxhub.store.queue_pauses import QueuePause
 from pbxhub.store.resends import DONE, STOPPED, Resend
 from pbxhub.store.session import Database
 from pbxhub.store.sign_in_rows import Invitation, KeptForm, Tries
-from pbxhub.store.webhooks import WebhookPace
 
 BATCH = 500
 _TRIES = timedelta(days=1)  # no limit of tries looks further back (account/guess_delays.py)

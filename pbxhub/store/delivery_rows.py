@@ -59,7 +59,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from pbxhub.store.bulk import Insert
-from pbxhub.store.columns import JsonColumn, UtcDateTime, partial_index
+from pbxhub.store.columns import Id, JsonColumn, UtcDateTime, partial_index
 from pbxhub.store.session import Base
 
 PENDING, WAITING, DELIVERED, FAILED, CANCELLED = "pending", "waiting", "delivered", "failed", "cancelled"
@@ -227,3 +227,15 @@ class Attempt(Base):
     response_headers: Mapped[list[list[str]]] = mapped_column(JsonColumn, default=list)
     response_body: Mapped[bytes] = mapped_column(LargeBinary, default=b"")
     response_truncated: Mapped[bool] = mapped_column(default=False)
+
+
+class WebhookPace(Base):
+    """When the next request of a webhook with a rate (spec.limits.per_minute) may leave. Written by claim and record.
+
+    No foreign key: the first row of a webhook would wait for everybody who changes that webhook, and the claim with all
+    its other deliveries, too. prune deletes the rows whose time has passed.
+    """
+
+    __tablename__ = "webhook_pace"
+    webhook_id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
+    next_on: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from pbxhub.delivery.outbox.attempt_result import AttemptResult
 from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.store.bulk import Upsert
+from pbxhub.store.delivery_rows import WebhookPace
 from pbxhub.store.session import Base
-from pbxhub.store.webhooks import WebhookPace
 
 _SET = Upsert(Base.metadata.tables[WebhookPace.__tablename__], ("webhook_id",), ("next_on",))
 
