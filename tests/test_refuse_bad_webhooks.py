@@ -134,13 +134,13 @@ def test_what_is_only_unwise_is_said_and_saved() -> None:
         }
     )
     plain = FieldError("url", "is not encrypted: anyone on the network path can read it; use https:// if you can")
-    assert advice(spec, "incoming.before") == [
+    assert list(advice(spec, "incoming.before")) == [
         FieldError("filters[0]", "disposition has no value at the stage incoming.before and will be empty"),
         FieldError("url", "billsec has no value at the stage incoming.before and will be empty"),
         FieldError("parameters.a[1]", "evaluation_mark has no value at the stage incoming.before and will be empty"),
         plain,
     ]
-    assert advice(spec, "chain") == [plain]
+    assert list(advice(spec, "chain")) == [plain]
 
 
 def test_a_webhook_reads_back_as_it_was_written() -> None:

@@ -1,6 +1,7 @@
 """Decides what a receiver's answer means: by its status (410: gone), and by the webhook's success rule."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ from pbxhub.translatable import say
 from pbxhub.webhooks.conditions import as_text
 from pbxhub.webhooks.paths_in_json import MISSING, json_or_missing, parse_path, walk
 from pbxhub.webhooks.spec import BodyCheck, FieldError, Success
-from pbxhub.webhooks.spec_json import wrong_at
+from pbxhub.webhooks.spec_json import too_many, wrong_at
 
 MOST_STATUSES = 50
 GONE = "gone"
@@ -94,29 +95,22 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-def _check_statuses(path: str, statuses: tuple[int, ...]) -> list[FieldError]:
-    errors = [
-        wrong_at(f"{path}[{index}]", "is %(status)s; give an HTTP status from 200 to 599", status=status)
-        for index, status in enumerate(statuses)
-        if not 200 <= status <= 599
-    ]
-    if len(statuses) > MOST_STATUSES:
-        sentence = say("has %(count)s; give at most %(most)s", count=len(statuses), most=MOST_STATUSES)
-        errors.append(FieldError(path, sentence))
-    return errors
+def _check_statuses(path: str, statuses: tuple[int, ...]) -> Iterator[FieldError]:
+    for index, status in enumerate(statuses):
+        if not 200 <= status <= 599:
+            yield wrong_at(f"{path}[{index}]", "is %(status)s; give an HTTP status from 200 to 599", status=status)
+    yield from too_many(path, len(statuses), MOST_STATUSES, "has %(count)s; give at most %(most)s")
 
 
-def check_success(success: Success) -> list[FieldError]:
+def check_success(success: Success) -> Iterator[FieldError]:
     """Errors in a success rule."""
+    yield from _check_statuses("success.statuses", success.statuses)
     check = success.body
-    errors = _check_statuses("success.statuses", success.statuses)
-    errors += _check_statuses("success.body.statuses", check.statuses) if check else []
-    if check and check.kind == "text_contains" and not check.value:
-        errors.append(wrong_at("success.body.value", "is empty; give the text the answer must contain"))
-    if check and check.kind != "text_contains" and parse_path(check.path) is None:
-        errors.append(
-            wrong_at(
-                "success.body.path", "%(path)s is not a path; write it like result.items[0].id", path=repr(check.path)
-            )
-        )
-    return errors
+    if check is None:
+        return
+    yield from _check_statuses("success.body.statuses", check.statuses)
+    if check.kind == "text_contains" and not check.value:
+        yield wrong_at("success.body.value", "is empty; give the text the answer must contain")
+    if check.kind != "text_contains" and parse_path(check.path) is None:
+        why = say("%(path)s is not a path; write it like result.items[0].id", path=repr(check.path))
+        yield FieldError("success.body.path", why)

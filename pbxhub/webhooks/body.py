@@ -36,7 +36,7 @@ _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\s;\"'<]+)", re.IGNORECASE)
 
 def compile_body(request: RequestSpec, tree: Node, errors: list[FieldError]) -> Body:
     """A function that renders the body for a context. Appends contradictions in the request to errors."""
-    _check_parts(request, errors)
+    errors += _check_parts(request)
     if request.method in WITHOUT_BODY or request.format == "none":
         return lambda _: b""
     if request.format == "raw":
@@ -51,29 +51,23 @@ def compile_body(request: RequestSpec, tree: Node, errors: list[FieldError]) -> 
     return lambda context: to_bytes(write(tree(context), context))
 
 
-def _check_parts(request: RequestSpec, errors: list[FieldError]) -> None:
+def _check_parts(request: RequestSpec) -> Iterator[FieldError]:
     """Refuses settings that the chosen method and format would not send."""
-    chosen = say("the format %(format)s", format=request.format)
-    if request.method in WITHOUT_BODY and request.format in ("raw", "xml", "json-rpc", "multipart"):
-        errors.append(
-            wrong_at(
-                "format",
-                "%(method)s has no body, so %(format)s cannot be sent; use POST",
-                method=request.method,
-                format=request.format,
-            )
+    method, chosen = request.method, say("the format %(format)s", format=request.format)
+    if method in WITHOUT_BODY and request.format in ("raw", "xml", "json-rpc", "multipart"):
+        why = say(
+            "%(method)s has no body, so %(format)s cannot be sent; use POST", method=method, format=request.format
         )
+        yield FieldError("format", why)
     if request.parameters and (request.format in ("raw", "none") or (request.format == "xml" and request.text)):
-        errors.append(
-            wrong_at("parameters", "are not sent by %(chosen)s; delete them or choose another format", chosen=chosen)
-        )
+        yield wrong_at("parameters", "are not sent by %(chosen)s; delete them or choose another format", chosen=chosen)
     if request.text and request.format not in ("raw", "xml"):
-        errors.append(wrong_at("text", "is not sent by %(chosen)s; delete it or choose raw or xml", chosen=chosen))
-    errors.extend(_file_problems(request))
+        yield wrong_at("text", "is not sent by %(chosen)s; delete it or choose raw or xml", chosen=chosen)
+    yield from _file_problems(request)
     if request.rpc_method and request.format != "json-rpc":
-        errors.append(wrong_at("rpc_method", "is not sent by %(chosen)s; delete it or choose json-rpc", chosen=chosen))
-    if request.method not in WITHOUT_BODY and request.format != "none" and not request.file:
-        errors.extend(_charsets(request))
+        yield wrong_at("rpc_method", "is not sent by %(chosen)s; delete it or choose json-rpc", chosen=chosen)
+    if method not in WITHOUT_BODY and request.format != "none" and not request.file:
+        yield from _charsets(request)
 
 
 def _file_problems(request: RequestSpec) -> Iterator[FieldError]:
@@ -159,13 +153,8 @@ def _json_rpc(request: RequestSpec, tree: Node, errors: list[FieldError]) -> Bod
 def _xml(request: RequestSpec, tree: Node, errors: list[FieldError]) -> Body:
     root = request.xml_root
     if not XML_NAME.fullmatch(root):
-        errors.append(
-            wrong_at(
-                "xml_root",
-                "%(name)s is not a valid name of an XML element; use letters, digits, _ . -",
-                name=repr(root),
-            )
-        )
+        why = say("%(name)s is not a valid name of an XML element; use letters, digits, _ . -", name=repr(root))
+        errors.append(FieldError("xml_root", why))
     return lambda context: to_bytes(xml_text(root, tree(context), context))
 
 

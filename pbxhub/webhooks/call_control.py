@@ -1,12 +1,14 @@
 """Webhooks that the dialplan asks: validates one, and reads what its answer does with the call."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from pbxhub.steering.answer import Plan, RefusedPlan, read_destination, read_plan
 from pbxhub.steering.dialplan_text import NAME
 from pbxhub.steering.number_rules import MOST_RULES, Rules, wrong_rules
+from pbxhub.translatable import say
 from pbxhub.webhooks.spec import FieldError, Steering, WebhookSpec
-from pbxhub.webhooks.spec_json import wrong_at
+from pbxhub.webhooks.spec_json import too_many, wrong_at
 
 LONGEST_WAIT, LONGEST_RING = 60, 600
 
@@ -33,47 +35,38 @@ def prefer_known(steering: Steering, rules: Rules, known: str) -> Steering:
     return steering
 
 
-def check_steering(spec: WebhookSpec) -> list[FieldError]:
+def check_steering(spec: WebhookSpec) -> Iterator[FieldError]:
     """Errors in the part of a webhook that steers a call."""
     steering = spec.steering
     if steering is None:
-        return []
-    errors = [
-        wrong_at(f"steering.{name}", "is %(given)s; give 1 to %(most)s", given=given, most=most)
-        for name, given, most in (("wait", steering.wait, LONGEST_WAIT), ("ring", steering.ring, LONGEST_RING))
-        if not 1 <= given <= most
-    ]
-    if len(steering.numbers) > MOST_RULES:
-        errors.append(
-            wrong_at(
-                "steering.numbers", "has %(count)s; give at most %(most)s", count=len(steering.numbers), most=MOST_RULES
-            )
-        )
-    wrong_ones = wrong_rules(steering.numbers[:MOST_RULES])
-    errors += [FieldError(f"steering.numbers[{wrong.index}]", wrong.text) for wrong in wrong_ones]
+        return
+    wrong = list(_check_rules(steering))
+    yield from wrong
+    if not wrong and steering.default and (reason := rules_of(steering).refuses(steering.default)):
+        yield wrong_at("steering.default", "%(reason)s; add it to them", reason=reason)
+    yield from _check_rest(spec)
+
+
+def _check_rules(steering: Steering) -> Iterator[FieldError]:
+    for name, given, most in (("wait", steering.wait, LONGEST_WAIT), ("ring", steering.ring, LONGEST_RING)):
+        if not 1 <= given <= most:
+            yield wrong_at(f"steering.{name}", "is %(given)s; give 1 to %(most)s", given=given, most=most)
+    yield from too_many("steering.numbers", len(steering.numbers), MOST_RULES, "has %(count)s; give at most %(most)s")
+    for wrong in wrong_rules(steering.numbers[:MOST_RULES]):
+        yield FieldError(f"steering.numbers[{wrong.index}]", wrong.text)
     for name in filter(None, (*steering.contexts, steering.music)):
         if not NAME.fullmatch(name):
-            errors.append(
-                wrong_at(
-                    "steering", "%(name)s is not a valid name; use Latin letters, digits, - and _", name=repr(name)
-                )
-            )
-    if not errors and steering.default and (reason := rules_of(steering).refuses(steering.default)):
-        errors.append(wrong_at("steering.default", "%(reason)s; add it to them", reason=reason))
-    return errors + _check_rest(spec)
+            why = say("%(name)s is not a valid name; use Latin letters, digits, - and _", name=repr(name))
+            yield FieldError("steering", why)
 
 
-def _check_rest(spec: WebhookSpec) -> list[FieldError]:
-    errors = []
+def _check_rest(spec: WebhookSpec) -> Iterator[FieldError]:
     if spec.retry.profile != "none":
-        errors.append(
-            wrong_at("retry", "the call waits for the answer, so the webhook is sent once: choose no retries")
-        )
+        yield wrong_at("retry", "the call waits for the answer, so the webhook is sent once: choose no retries")
     if spec.on_success or spec.on_failure:
-        errors.append(
-            wrong_at("on_success", "a webhook that a call asks has no next event; its answer may name the next webhook")
+        yield wrong_at(
+            "on_success", "a webhook that a call asks has no next event; its answer may name the next webhook"
         )
     if spec.limits.delay or spec.limits.per_minute:
         name = "limits.delay" if spec.limits.delay else "limits.per_minute"
-        errors.append(wrong_at(name, "the call waits for the answer, so the webhook is sent at once: give 0"))
-    return errors
+        yield wrong_at(name, "the call waits for the answer, so the webhook is sent at once: give 0")

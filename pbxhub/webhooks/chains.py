@@ -39,25 +39,21 @@ def loose_ends(spec: WebhookSpec, is_on: Mapping[str, bool]) -> Iterator[FieldEr
 
 def check_chains(specs: Mapping[str, WebhookSpec]) -> dict[str, list[FieldError]]:
     """Errors in the chains of a project's webhooks: webhook name -> errors."""
-    errors = {name: _check(name, specs) for name in specs}
+    errors = {name: [*_check_wait(name, specs), *_check_next(name, specs)] for name in specs}
     return {name: found for name, found in errors.items() if found}
 
 
-def _check(name: str, specs: Mapping[str, WebhookSpec]) -> list[FieldError]:
-    errors = _check_wait(name, specs)
+def _check_next(name: str, specs: Mapping[str, WebhookSpec]) -> Iterator[FieldError]:
     for field in ("on_success", "on_failure"):
         target = getattr(specs[name], field)
         if not target:
             continue
         if target not in specs:
-            errors.append(wrong_at(field, "names the webhook %(target)s, which does not exist", target=target))
+            yield wrong_at(field, "names the webhook %(target)s, which does not exist", target=target)
         elif cycle := _way_back(name, target, specs):
-            errors.append(
-                wrong_at(field, "leads back to itself: %(way)s; a chain must have an end", way=" → ".join(cycle))
-            )
+            yield wrong_at(field, "leads back to itself: %(way)s; a chain must have an end", way=" → ".join(cycle))
         elif _length(target, specs) >= LONGEST_CHAIN:
-            errors.append(wrong_at(field, "makes a chain longer than %(longest)s webhooks", longest=LONGEST_CHAIN))
-    return errors
+            yield wrong_at(field, "makes a chain longer than %(longest)s webhooks", longest=LONGEST_CHAIN)
 
 
 def check_wait(stage: str, spec: WebhookSpec) -> list[FieldError]:
@@ -67,17 +63,13 @@ def check_wait(stage: str, spec: WebhookSpec) -> list[FieldError]:
     return [wrong_at("wait_for", "only webhooks of calls can wait for an answer; clear this field")]
 
 
-def _check_wait(name: str, specs: Mapping[str, WebhookSpec]) -> list[FieldError]:
+def _check_wait(name: str, specs: Mapping[str, WebhookSpec]) -> Iterator[FieldError]:
     awaited = specs[name].wait_for
-    if not awaited:
-        return []
-    if awaited not in specs:
-        return [wrong_at("wait_for", "names the webhook %(target)s, which does not exist", target=awaited)]
-    later = {name, *_after(name, specs)}
-    if awaited in later:
+    if awaited and awaited not in specs:
+        yield wrong_at("wait_for", "names the webhook %(target)s, which does not exist", target=awaited)
+    elif awaited and awaited in {name, *_after(name, specs)}:
         problem = say("%(target)s is sent after this webhook, so each would wait for the other", target=awaited)
-        return [FieldError("wait_for", problem)]
-    return []
+        yield FieldError("wait_for", problem)
 
 
 def _after(name: str, specs: Mapping[str, WebhookSpec]) -> set[str]:

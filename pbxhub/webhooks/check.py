@@ -34,10 +34,17 @@ def check_spec(data: Any) -> WebhookSpec:
 
 def problems(spec: WebhookSpec) -> list[FieldError]:
     """The errors that prevent a webhook from being saved."""
-    errors = _errors_of(compile_request, spec) + _errors_of(compile_filters, spec)
-    errors += check_auth(spec.request.auth) + check_success(spec.success) + check_retry(spec.retry)
-    errors += check_answer(spec.answer) + _check_limits(spec) + _check_rest(spec.request)
-    return errors + check_steering(spec)
+    return [
+        *_errors_of(compile_request, spec),
+        *_errors_of(compile_filters, spec),
+        *check_auth(spec.request.auth),
+        *check_success(spec.success),
+        *check_retry(spec.retry),
+        *check_answer(spec.answer),
+        *_check_limits(spec),
+        *_check_rest(spec.request),
+        *check_steering(spec),
+    ]
 
 
 def check_name(name: str, stage: str) -> list[FieldError]:
@@ -59,11 +66,9 @@ def check_set_name(name: str) -> list[FieldError]:
 
 def check_stage(stage: str) -> list[FieldError]:
     """An error when the stage does not exist."""
-    return (
-        []
-        if stage in STAGES
-        else [wrong_at("stage", "is %(data)s; use one of %(known)s", data=repr(stage), known=", ".join(STAGES))]
-    )
+    if stage in STAGES:
+        return []
+    return [wrong_at("stage", "is %(data)s; use one of %(known)s", data=repr(stage), known=", ".join(STAGES))]
 
 
 def _errors_of(compile_part: Callable[[WebhookSpec], Any], spec: WebhookSpec) -> list[FieldError]:
@@ -74,52 +79,46 @@ def _errors_of(compile_part: Callable[[WebhookSpec], Any], spec: WebhookSpec) ->
     return []
 
 
-def _check_limits(spec: WebhookSpec) -> list[FieldError]:
+def _check_limits(spec: WebhookSpec) -> Iterator[FieldError]:
     limits = spec.limits
     longest = LONGEST_UPLOAD if may_send_recording(spec.request) else LONGEST_DEADLINE
-    bounds = (("in_flight", limits.in_flight, MOST_IN_FLIGHT), ("deadline", limits.deadline, longest))
-    from_none = (("per_minute", limits.per_minute, MOST_PER_MINUTE), ("delay", limits.delay, LONGEST_DELAY))
-    return [
-        wrong_at(f"limits.{name}", "is %(given)s; give 1 to %(most)s", given=given, most=most)
-        for name, given, most in bounds
-        if not 1 <= given <= most
-    ] + [
-        wrong_at(f"limits.{name}", "is %(given)s; give 0 to %(most)s", given=given, most=most)
-        for name, given, most in from_none
-        if not 0 <= given <= most
-    ]
+    for name, given, most in (("in_flight", limits.in_flight, MOST_IN_FLIGHT), ("deadline", limits.deadline, longest)):
+        if not 1 <= given <= most:
+            yield wrong_at(f"limits.{name}", "is %(given)s; give 1 to %(most)s", given=given, most=most)
+    for name, given, most in (
+        ("per_minute", limits.per_minute, MOST_PER_MINUTE),
+        ("delay", limits.delay, LONGEST_DELAY),
+    ):
+        if not 0 <= given <= most:
+            yield wrong_at(f"limits.{name}", "is %(given)s; give 0 to %(most)s", given=given, most=most)
 
 
-def _check_rest(request: RequestSpec) -> list[FieldError]:
-    given = (("tls_ca", request.tls_ca), ("tls_certificate", request.tls_certificate))
-    errors = [FieldError(name, message) for name, text in given if text and (message := certificates_error(text))]
+def _check_rest(request: RequestSpec) -> Iterator[FieldError]:
+    for name, text in (("tls_ca", request.tls_ca), ("tls_certificate", request.tls_certificate)):
+        if text and (message := certificates_error(text)):
+            yield FieldError(name, message)
     if request.tls_certificate and request.url.lower().startswith("http://"):
-        errors.append(wrong_at("tls_certificate", "is used with https only; give an https:// address or delete it"))
-    return errors
+        yield wrong_at("tls_certificate", "is used with https only; give an https:// address or delete it")
 
 
-def advice(spec: WebhookSpec, stage: str) -> list[FieldError]:
+def advice(spec: WebhookSpec, stage: str) -> Iterator[FieldError]:
     """Warnings: settings that may be saved but probably do not do what the user wants."""
-    notes = [
-        wrong_at(path, "%(name)s has no value at the stage %(stage)s and will be empty", name=name, stage=stage)
-        for path, name in used_parameters(spec)
-        if not params.exists_at(name, stage)
-    ]
+    for path, name in used_parameters(spec):
+        if not params.exists_at(name, stage):
+            yield wrong_at(
+                path, "%(name)s has no value at the stage %(stage)s and will be empty", name=name, stage=stage
+            )
     if spec.wait_for:
-        notes.append(wrong_at("wait_for", "is sent after %(name)s has answered in this call", name=spec.wait_for))
+        yield wrong_at("wait_for", "is sent after %(name)s has answered in this call", name=spec.wait_for)
     if delay := spec.limits.delay:
-        notes.append(wrong_at("limits.delay", "is sent %(seconds)s s after the event", seconds=delay))
+        yield wrong_at("limits.delay", "is sent %(seconds)s s after the event", seconds=delay)
     if rate := spec.limits.per_minute:
-        notes.append(
-            wrong_at("limits.per_minute", "leaves at most %(rate)s times a minute; the others wait", rate=rate)
-        )
+        yield wrong_at("limits.per_minute", "leaves at most %(rate)s times a minute; the others wait", rate=rate)
     if spec.request.url.lower().startswith("http://"):
-        notes.append(
-            wrong_at("url", "is not encrypted: anyone on the network path can read it; use https:// if you can")
-        )
+        yield wrong_at("url", "is not encrypted: anyone on the network path can read it; use https:// if you can")
     if not any("<<" in text for _path, text in _templates(spec.request)):
-        notes.append(wrong_at("", "Nothing about the call is sent yet: add a parameter under What is sent."))
-    return notes + lint_ga4(spec)
+        yield wrong_at("", "Nothing about the call is sent yet: add a parameter under What is sent.")
+    yield from lint_ga4(spec)
 
 
 def texts_of(spec: WebhookSpec) -> Iterator[tuple[str, str]]:

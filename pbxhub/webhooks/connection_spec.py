@@ -6,6 +6,7 @@ Secrets and tokens are never part of the settings; they are encrypted beside the
 import ipaddress
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -146,24 +147,23 @@ def _is_host(entry: str) -> bool:
     return not match[2] or "." in match[3]  # *.com would be half of the internet
 
 
-def _oauth_errors(oauth: OAuth) -> list[FieldError]:
-    errors = _url_errors("oauth.token_url", oauth.token_url)
+def _oauth_errors(oauth: OAuth) -> Iterator[FieldError]:
+    yield from _url_errors("oauth.token_url", oauth.token_url)
     if oauth.grant == "authorization_code":
-        errors += _url_errors("oauth.authorize_url", oauth.authorize_url)
+        yield from _url_errors("oauth.authorize_url", oauth.authorize_url)
     for name in ("client_id", "scopes", "subject", "word"):
         text = str(getattr(oauth, name))
         if not text.isprintable() or len(text) > 2000:
-            errors.append(wrong_at(f"oauth.{name}", "write one line of up to 2000 characters"))
+            yield wrong_at(f"oauth.{name}", "write one line of up to 2000 characters")
     if not oauth.client_id:
-        errors.append(wrong_at("oauth.client_id", "is empty; the provider shows it beside the client secret"))
+        yield wrong_at("oauth.client_id", "is empty; the provider shows it beside the client secret")
     if taken := sorted({one.name for one in oauth.extra} & _OWN_PARAMETERS):
         names = ", ".join(taken)
-        errors.append(wrong_at("oauth.extra", "has %(names)s, which the hub sets itself; remove it", names=names))
+        yield wrong_at("oauth.extra", "has %(names)s, which the hub sets itself; remove it", names=names)
     if oauth.send_as == "query" and not oauth.name:
-        errors.append(wrong_at("oauth.name", "is empty; give the query parameter that carries the token"))
+        yield wrong_at("oauth.name", "is empty; give the query parameter that carries the token")
     if oauth.send_as == "header" and (not oauth.word or secret_error(Auth("bearer"), oauth.word)):
-        errors.append(wrong_at("oauth.word", "is empty or has a character that no header may have; use Bearer"))
-    return errors
+        yield wrong_at("oauth.word", "is empty or has a character that no header may have; use Bearer")
 
 
 def _url_errors(path: str, url: str) -> list[FieldError]:

@@ -6,38 +6,35 @@ The same name twice at one level is meant: user[] for PHP, user for others, send
 import re
 from collections.abc import Iterator
 
+from pbxhub.translatable import say
 from pbxhub.webhooks.spec import Parameter
-from pbxhub.webhooks.spec_json import FieldError, join, wrong_at
+from pbxhub.webhooks.spec_json import FieldError, join
 
 _BRACED = re.compile(r"\{\{(.+)\}\}", re.DOTALL)
 _BRACKETS = re.compile(r"\[([^\]]*)\]")
 Steps = tuple[str, ...]
 
 
-def clashing_names(parameters: tuple[Parameter, ...], top: str) -> list[FieldError]:
+def clashing_names(parameters: tuple[Parameter, ...], top: str) -> Iterator[FieldError]:
     """Errors for names that occur at two levels or are the beginning of another name."""
     values: dict[Steps, str] = {}
     levels: dict[Steps, str] = {}
     groups: dict[Steps, str] = {}
-    errors = []
     for path, name, level in _sent_names(parameters, "", "parameters", top == "array"):
         steps = _steps(name)
         above = [steps[:length] for length in range(1, len(steps))]
         same = values.get(steps) if levels.setdefault(steps, level) != level else None
         met = [known for known in (*(values.get(part) for part in above), same, groups.get(steps)) if known]
         if met:
-            errors.append(
-                wrong_at(
-                    path,
-                    "is sent as %(name)s beside %(value)s; a receiver keeps only one of them: rename it",
-                    name=name,
-                    value=met[0],
-                )
+            text = say(
+                "is sent as %(name)s beside %(value)s; a receiver keeps only one of them: rename it",
+                name=name,
+                value=met[0],
             )
+            yield FieldError(path, text)
         values.setdefault(steps, name)
         for part in above:
             groups.setdefault(part, name)
-    return errors
 
 
 def _sent_names(

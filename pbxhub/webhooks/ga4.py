@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
+from pbxhub.translatable import say
 from pbxhub.webhooks.spec import Parameter, WebhookSpec
-from pbxhub.webhooks.spec_json import FieldError, join, wrong_at
+from pbxhub.webhooks.spec_json import FieldError, join, too_many, wrong_at
 from pbxhub.webhooks.template import TemplateError, compile_template
 
 _HOSTS = frozenset({"www.google-analytics.com", "region1.google-analytics.com"})
@@ -50,112 +51,87 @@ def lint_ga4(spec: WebhookSpec) -> list[FieldError]:
     if not is_ga4(spec.request.url):
         return []
     top = {item.name: item for item in spec.request.parameters}
-    notes = [] if "client_id" in top else [wrong_at("parameters.client_id", "is missing; GA4 requires it")]
-    if client := top.get("client_id"):
-        notes += (
-            [] if client.mandatory else [wrong_at("parameters.client_id", "is not marked mandatory; GA4 requires it")]
-        )
-    notes += _events(top.get("events"))
-    notes += _properties(top.get("user_properties"))
-    return notes + list(_personal(spec.request.parameters, "parameters"))
+    return [
+        *_client(top.get("client_id")),
+        *_events(top.get("events")),
+        *_properties(top.get("user_properties")),
+        *_personal(spec.request.parameters, "parameters"),
+    ]
 
 
-def _events(events: Parameter | None) -> list[FieldError]:
+def _client(client: Parameter | None) -> Iterator[FieldError]:
+    if client is None:
+        yield wrong_at("parameters.client_id", "is missing; GA4 requires it")
+    elif not client.mandatory:
+        yield wrong_at("parameters.client_id", "is not marked mandatory; GA4 requires it")
+
+
+def _events(events: Parameter | None) -> Iterator[FieldError]:
     path = "parameters.events"
     if events is None or events.type != "array" or not events.children:
-        return [wrong_at(path, "is missing; give an array of 1 to 25 events")]
-    notes = []
-    if len(events.children) > MOST_EVENTS:
-        notes.append(
-            wrong_at(path, "has %(count)s events; GA4 accepts %(most)s", count=len(events.children), most=MOST_EVENTS)
-        )
+        yield wrong_at(path, "is missing; give an array of 1 to 25 events")
+        return
+    yield from too_many(path, len(events.children), MOST_EVENTS, "has %(count)s events; GA4 accepts %(most)s")
     for index, event in enumerate(events.children):
-        notes += _event(event, f"{path}[{index}]")
-    return notes
+        yield from _event(event, f"{path}[{index}]")
 
 
-def _event(event: Parameter, path: str) -> list[FieldError]:
+def _event(event: Parameter, path: str) -> Iterator[FieldError]:
     fields = {item.name: item for item in event.children}
-    notes = []
     name = fields.get("name")
     if name is None or not name.value:
-        notes.append(wrong_at(f"{path}.name", "is missing; GA4 requires it"))
+        yield wrong_at(f"{path}.name", "is missing; GA4 requires it")
     elif "<<" not in name.value:
-        notes += name_notes(name.value, f"{path}.name", LONGEST_NAME)
+        yield from name_notes(name.value, f"{path}.name", LONGEST_NAME)
         if name.value in RESERVED_EVENTS:
-            notes.append(wrong_at(f"{path}.name", "%(value)s is reserved by GA4; use another name", value=name.value))
-    parameters = fields["params"].children if "params" in fields else ()
-    if len(parameters) > MOST_PARAMS:
-        notes.append(
-            wrong_at(
-                f"{path}.params",
-                "has %(count)s parameters; GA4 accepts %(most)s",
-                count=len(parameters),
-                most=MOST_PARAMS,
-            )
-        )
-    for item in parameters:
+            yield wrong_at(f"{path}.name", "%(value)s is reserved by GA4; use another name", value=name.value)
+    given = fields["params"].children if "params" in fields else ()
+    yield from too_many(f"{path}.params", len(given), MOST_PARAMS, "has %(count)s parameters; GA4 accepts %(most)s")
+    for item in given:
         own = join(f"{path}.params", item.name)
-        notes += name_notes(item.name, own, LONGEST_NAME)
-        notes += _value_notes(item, own, LONGEST_VALUE)
-    return notes
+        yield from name_notes(item.name, own, LONGEST_NAME)
+        yield from _value_notes(item, own, LONGEST_VALUE)
 
 
-def _properties(properties: Parameter | None) -> list[FieldError]:
+def _properties(properties: Parameter | None) -> Iterator[FieldError]:
     path, children = "parameters.user_properties", properties.children if properties else ()
-    notes = []
-    if len(children) > MOST_PROPERTIES:
-        notes.append(
-            wrong_at(path, "has %(count)s properties; GA4 accepts %(most)s", count=len(children), most=MOST_PROPERTIES)
-        )
+    yield from too_many(path, len(children), MOST_PROPERTIES, "has %(count)s properties; GA4 accepts %(most)s")
     for item in children:
         own = join(path, item.name)
-        notes += property_notes(item.name, own)
-        notes += [note for child in item.children for note in _value_notes(child, own, LONGEST_PROPERTY_VALUE)]
-    return notes
+        yield from property_notes(item.name, own)
+        for child in item.children:
+            yield from _value_notes(child, own, LONGEST_PROPERTY_VALUE)
 
 
-def name_notes(name: str, path: str, longest: int) -> list[FieldError]:
+def name_notes(name: str, path: str, longest: int) -> Iterator[FieldError]:
     """Why GA4 rejects the name of an event, a parameter or a property."""
     if not _NAME.fullmatch(name):
-        return [
-            wrong_at(
-                path,
-                "%(name)s is not a name that GA4 accepts: letters, digits and _, beginning with a letter",
-                name=repr(name),
-            )
-        ]
-    if len(name) > longest:
-        return [wrong_at(path, "has %(count)s characters; GA4 accepts %(longest)s", count=len(name), longest=longest)]
-    if name.lower().startswith(_RESERVED_PREFIXES):
-        return [
-            wrong_at(
-                path,
-                "%(name)s begins with a prefix reserved by GA4 (%(known)s)",
-                name=name,
-                known=" ".join(_RESERVED_PREFIXES),
-            )
-        ]
-    return []
+        why = say(
+            "%(name)s is not a name that GA4 accepts: letters, digits and _, beginning with a letter", name=repr(name)
+        )
+        yield FieldError(path, why)
+    elif len(name) > longest:
+        yield wrong_at(path, "has %(count)s characters; GA4 accepts %(longest)s", count=len(name), longest=longest)
+    elif name.lower().startswith(_RESERVED_PREFIXES):
+        known = " ".join(_RESERVED_PREFIXES)
+        yield wrong_at(path, "%(name)s begins with a prefix reserved by GA4 (%(known)s)", name=name, known=known)
 
 
-def property_notes(name: str, path: str) -> list[FieldError]:
+def property_notes(name: str, path: str) -> Iterator[FieldError]:
     """Why GA4 rejects the name of a user property."""
     if name in RESERVED_PROPERTIES:
-        return [wrong_at(path, "%(value)s is reserved by GA4; use another name", value=name)]
-    return name_notes(name, path, LONGEST_PROPERTY)
+        yield wrong_at(path, "%(value)s is reserved by GA4; use another name", value=name)
+    else:
+        yield from name_notes(name, path, LONGEST_PROPERTY)
 
 
-def _value_notes(item: Parameter, path: str, longest: int) -> list[FieldError]:
+def _value_notes(item: Parameter, path: str, longest: int) -> Iterator[FieldError]:
     try:
         fixed = len(compile_template(item.value).literal)
     except TemplateError:
-        return []
-    return (
-        [wrong_at(path, "has %(count)s characters; GA4 accepts %(longest)s", count=fixed, longest=longest)]
-        if fixed > longest
-        else []
-    )
+        return
+    if fixed > longest:
+        yield wrong_at(path, "has %(count)s characters; GA4 accepts %(longest)s", count=fixed, longest=longest)
 
 
 def _personal(parameters: tuple[Parameter, ...], path: str) -> Iterator[FieldError]:

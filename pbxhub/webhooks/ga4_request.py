@@ -24,7 +24,7 @@ from pbxhub.webhooks.ga4 import (
 )
 from pbxhub.webhooks.paths_in_json import MISSING, json_or_missing
 from pbxhub.webhooks.rendered_request import Request
-from pbxhub.webhooks.spec_json import FieldError, join, wrong_at
+from pbxhub.webhooks.spec_json import FieldError, join, too_many, wrong_at
 
 LARGEST_BODY = 130_000
 OLDEST = timedelta(hours=72)
@@ -64,10 +64,7 @@ def _message(item: dict[str, Any]) -> str:
 
 
 def _size(request: Request) -> Iterator[FieldError]:
-    if len(request.body) > LARGEST_BODY:
-        yield wrong_at(
-            "parameters", "have %(count)s bytes; GA4 accepts %(most)s", count=len(request.body), most=LARGEST_BODY
-        )
+    yield from too_many("parameters", len(request.body), LARGEST_BODY, "have %(count)s bytes; GA4 accepts %(most)s")
 
 
 def _client(body: dict[str, Any]) -> Iterator[FieldError]:
@@ -105,8 +102,7 @@ def _events(events: Any) -> Iterator[FieldError]:
     if not isinstance(events, list) or not events:
         yield wrong_at(path, "is missing; give an array of 1 to 25 events")
         return
-    if len(events) > MOST_EVENTS:
-        yield wrong_at(path, "has %(count)s events; GA4 accepts %(most)s", count=len(events), most=MOST_EVENTS)
+    yield from too_many(path, len(events), MOST_EVENTS, "has %(count)s events; GA4 accepts %(most)s")
     for index, event in enumerate(events):
         yield from _event(event, f"{path}[{index}]")
 
@@ -121,10 +117,9 @@ def _event(event: Any, path: str) -> Iterator[FieldError]:
     parameters = event.get("params")
     if not isinstance(parameters, dict):
         return
-    if len(parameters) > MOST_PARAMS:
-        yield wrong_at(
-            f"{path}.params", "has %(count)s parameters; GA4 accepts %(most)s", count=len(parameters), most=MOST_PARAMS
-        )
+    yield from too_many(
+        f"{path}.params", len(parameters), MOST_PARAMS, "has %(count)s parameters; GA4 accepts %(most)s"
+    )
     for name, value in parameters.items():
         yield from name_notes(name, join(f"{path}.params", name), LONGEST_NAME)
         yield from _value(name, value, join(f"{path}.params", name))
@@ -145,10 +140,7 @@ def _properties(body: dict[str, Any]) -> Iterator[FieldError]:
     path, properties = "parameters.user_properties", body.get("user_properties")
     if not isinstance(properties, dict):
         return
-    if len(properties) > MOST_PROPERTIES:
-        yield wrong_at(
-            path, "has %(count)s properties; GA4 accepts %(most)s", count=len(properties), most=MOST_PROPERTIES
-        )
+    yield from too_many(path, len(properties), MOST_PROPERTIES, "has %(count)s properties; GA4 accepts %(most)s")
     for name, item in properties.items():
         yield from property_notes(name, join(path, name))
         value = item.get("value") if isinstance(item, dict) else item

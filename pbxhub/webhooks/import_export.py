@@ -13,7 +13,7 @@ from pbxhub.webhooks.check import check_name, check_set_name, check_stage, probl
 from pbxhub.webhooks.connection_spec import ConnectionSpec, check_connection
 from pbxhub.webhooks.gallery import unfilled
 from pbxhub.webhooks.spec import WebhookSpec
-from pbxhub.webhooks.spec_json import FieldError, SpecError, join, json_schema, read_as, write, wrong_at
+from pbxhub.webhooks.spec_json import FieldError, SpecError, join, json_schema, read_as, too_many, write, wrong_at
 
 MOST_WEBHOOKS = 1000
 
@@ -136,16 +136,10 @@ def _named(bundle: Bundle) -> Bundle:
 
 
 def _check(bundle: Bundle, existing: Mapping[str, Exported], locked: Collection[str]) -> list[FieldError]:
-    if len(bundle.webhooks) > MOST_WEBHOOKS:
-        return [
-            wrong_at(
-                "webhooks",
-                "has %(count)s webhooks; import at most %(most)s at once",
-                count=len(bundle.webhooks),
-                most=MOST_WEBHOOKS,
-            )
-        ]
-    errors = []
+    count = len(bundle.webhooks)
+    errors = list(too_many("webhooks", count, MOST_WEBHOOKS, "has %(count)s webhooks; import at most %(most)s at once"))
+    if errors:
+        return errors
     seen: set[str] = set()
     for index, webhook in enumerate(bundle.webhooks):
         path = f"webhooks.{webhook.name}" if webhook.name else f"webhooks[{index}]"

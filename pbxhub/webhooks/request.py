@@ -17,7 +17,7 @@ from pbxhub.webhooks.leaves import Node
 from pbxhub.webhooks.rendered_request import SKIPPED, NotSent, Request
 from pbxhub.webhooks.rendering import LARGEST_REQUEST, Context, MandatoryError, RenderError, to_bytes
 from pbxhub.webhooks.spec import Field, Parameter, RequestSpec, WebhookSpec
-from pbxhub.webhooks.spec_json import FieldError, SpecError, join, wrong_at
+from pbxhub.webhooks.spec_json import FieldError, SpecError, join, too_many, wrong_at
 from pbxhub.webhooks.template import RECORDING_BASE64, Template, TemplateError, compile_template, literal
 from pbxhub.webhooks.tree import compile_tree, template_bytes
 from pbxhub.webhooks.urls import LONGEST_URL, Url, compile_url, join_query
@@ -138,8 +138,8 @@ def _header_value(text: str, path: str) -> str:
 
 def compile_request(spec: WebhookSpec) -> CompiledRequest:
     """Compiles a request. Raises SpecError with every wrong field."""
-    request, errors = spec.request, list[FieldError]()
-    _check_size(request, errors)
+    request = spec.request
+    errors = list(_check_size(request))
     if errors:  # before compiling, because a request that is too large would take too long
         raise SpecError(errors)
     url = _url(request, errors)
@@ -228,15 +228,9 @@ def _tree(request: RequestSpec, errors: list[FieldError]) -> Node:
 
 
 def _headers(request: RequestSpec, errors: list[FieldError]) -> tuple[CompiledField, ...]:
-    if len(request.headers) > MOST_HEADERS:
-        errors.append(
-            wrong_at(
-                "headers",
-                "has %(count)s headers; at most %(most)s are sent",
-                count=len(request.headers),
-                most=MOST_HEADERS,
-            )
-        )
+    errors += too_many(
+        "headers", len(request.headers), MOST_HEADERS, "has %(count)s headers; at most %(most)s are sent"
+    )
     fields = [
         _field(item, "headers", index, item.empty != "empty", errors) for index, item in enumerate(request.headers)
     ]
@@ -257,15 +251,9 @@ def _headers(request: RequestSpec, errors: list[FieldError]) -> tuple[CompiledFi
 
 
 def _query(request: RequestSpec, errors: list[FieldError]) -> tuple[CompiledField, ...]:
-    if len(request.query) > MOST_QUERY_FIELDS:
-        errors.append(
-            wrong_at(
-                "query",
-                "has %(count)s parameters; at most %(most)s are sent",
-                count=len(request.query),
-                most=MOST_QUERY_FIELDS,
-            )
-        )
+    errors += too_many(
+        "query", len(request.query), MOST_QUERY_FIELDS, "has %(count)s parameters; at most %(most)s are sent"
+    )
     for index, item in enumerate(request.query):
         if not item.name:
             errors.append(wrong_at(f"query[{index}]", "has no name; give one"))
@@ -284,29 +272,13 @@ def _field(item: Field, group: str, index: int, omit_empty: bool, errors: list[F
     return CompiledField(item.name, template, item.mandatory, omit_empty, path, group == "headers")
 
 
-def _check_size(request: RequestSpec, errors: list[FieldError]) -> None:
-    texts: list[Any] = [
-        request.url,
-        request.text,
-        request.file_name,
-        request.rpc_method,
-        request.xml_root,
-        request.date_pattern,
-    ]
+def _check_size(request: RequestSpec) -> Iterator[FieldError]:
+    texts = [request.url, request.text, request.file_name, request.rpc_method, request.xml_root, request.date_pattern]
     texts += [text for item in (*request.headers, *request.query) for text in (item.name, item.value)]
     size = sum(len(to_bytes(text)) for text in texts) + template_bytes(request.parameters)
     if size > LARGEST_TEMPLATE:
-        errors.append(
-            wrong_at(
-                "",
-                "the webhook has %(size)s bytes of text; at most %(most)s are allowed",
-                size=size,
-                most=LARGEST_TEMPLATE,
-            )
+        why = say(
+            "the webhook has %(size)s bytes of text; at most %(most)s are allowed", size=size, most=LARGEST_TEMPLATE
         )
-    if len(request.file) > LARGEST_REQUEST:
-        errors.append(
-            wrong_at(
-                "file", "has %(count)s bytes; at most %(most)s are sent", count=len(request.file), most=LARGEST_REQUEST
-            )
-        )
+        yield FieldError("", why)
+    yield from too_many("file", len(request.file), LARGEST_REQUEST, "has %(count)s bytes; at most %(most)s are sent")

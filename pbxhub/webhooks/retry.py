@@ -1,5 +1,8 @@
 """Decides when a failed attempt is retried and when it is final. Pure: the caller provides chance and time."""
 
+from collections.abc import Iterator
+
+from pbxhub.translatable import say
 from pbxhub.webhooks.spec import FieldError, Retry
 from pbxhub.webhooks.spec_json import wrong_at
 
@@ -41,24 +44,17 @@ def next_delay(
     return max(delay, min(retry_after or 0.0, LONGEST_RETRY_AFTER))
 
 
-def check_retry(retry: Retry) -> list[FieldError]:
+def check_retry(retry: Retry) -> Iterator[FieldError]:
     """Errors in a retry profile."""
+    count = len(retry.delays)
     if retry.profile != "own":
-        wrong = [wrong_at("retry.delays", "belong to the profile “own”; delete them or choose that profile")]
-        return wrong if retry.delays else []
-    if not 1 <= len(retry.delays) <= MOST_DELAYS:
-        return [
-            wrong_at(
-                "retry.delays",
-                "has %(count)s delays; give 1 to %(most)s, in seconds",
-                count=len(retry.delays),
-                most=MOST_DELAYS,
-            )
-        ]
-    return [
-        wrong_at(
-            f"retry.delays[{index}]", "is %(delay)s; give 1 to %(longest)s seconds", delay=delay, longest=LONGEST_DELAY
-        )
-        for index, delay in enumerate(retry.delays)
-        if not 1 <= delay <= LONGEST_DELAY
-    ]
+        if retry.delays:
+            yield wrong_at("retry.delays", "belong to the profile “own”; delete them or choose that profile")
+    elif not 1 <= count <= MOST_DELAYS:
+        why = say("has %(count)s delays; give 1 to %(most)s, in seconds", count=count, most=MOST_DELAYS)
+        yield FieldError("retry.delays", why)
+    else:
+        for index, delay in enumerate(retry.delays):
+            if not 1 <= delay <= LONGEST_DELAY:
+                why = say("is %(delay)s; give 1 to %(longest)s seconds", delay=delay, longest=LONGEST_DELAY)
+                yield FieldError(f"retry.delays[{index}]", why)

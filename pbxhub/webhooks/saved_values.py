@@ -1,7 +1,7 @@
 """Reads a receiver's answer for the next webhooks of the call: saved values, webhook.* and response_*."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
@@ -14,7 +14,7 @@ from pbxhub.storable import storable
 from pbxhub.translatable import say
 from pbxhub.webhooks.paths_in_json import MISSING, json_or_missing, parse_path, walk
 from pbxhub.webhooks.spec import AnswerSpec, FieldError, Saved
-from pbxhub.webhooks.spec_json import wrong_at
+from pbxhub.webhooks.spec_json import too_many, wrong_at
 
 MOST_SAVED = 50
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
@@ -144,51 +144,28 @@ def chain_values(answered: Answered) -> dict[str, Value]:
     }
 
 
-def check_answer(answer: AnswerSpec) -> list[FieldError]:
+def check_answer(answer: AnswerSpec) -> Iterator[FieldError]:
     """Errors in an answer mapping."""
-    errors = []
-    if len(answer.save) > MOST_SAVED:
-        errors.append(
-            wrong_at(
-                "answer.save",
-                "has %(count)s values; at most %(most)s are allowed",
-                count=len(answer.save),
-                most=MOST_SAVED,
-            )
-        )
+    yield from too_many(
+        "answer.save", len(answer.save), MOST_SAVED, "has %(count)s values; at most %(most)s are allowed"
+    )
     for index, item in enumerate(answer.save):
+        path = f"answer.save[{index}]"
         if not _NAME.fullmatch(item.name):
-            errors.append(
-                wrong_at(
-                    f"answer.save[{index}].name",
-                    "%(name)s is not a valid name; use Latin letters",
-                    name=repr(item.name),
-                )
-            )
+            why = say("%(name)s is not a valid name; use Latin letters", name=repr(item.name))
+            yield FieldError(f"{path}.name", why)
         if not _path_is_right(answer, item.path):
             example = "result.items[0].id" if answer.format == "json" else "call/leg[0]/status or call/@id"
-            errors.append(
-                wrong_at(
-                    f"answer.save[{index}].path",
-                    "%(path)s is not a path; write %(example)s",
-                    path=repr(item.path),
-                    example=example,
-                )
-            )
-    return errors + _doubled(item.name for item in answer.save)
+            why = say("%(path)s is not a path; write %(example)s", path=repr(item.path), example=example)
+            yield FieldError(f"{path}.path", why)
+    seen: set[str] = set()
+    for index, item in enumerate(answer.save):
+        if item.name in seen:
+            yield wrong_at(f"answer.save[{index}].name", "%(name)s occurs twice", name=item.name)
+        seen.add(item.name)
 
 
 def _path_is_right(answer: AnswerSpec, path: str) -> bool:
     if answer.format == "json":
         return parse_path(path) is not None
     return bool(path) and bool(_XML_PATH.fullmatch(path))
-
-
-def _doubled(names: Iterable[str]) -> list[FieldError]:
-    seen: set[str] = set()
-    errors = []
-    for index, name in enumerate(names):
-        if name in seen:
-            errors.append(wrong_at(f"answer.save[{index}].name", "%(name)s occurs twice", name=name))
-        seen.add(name)
-    return errors

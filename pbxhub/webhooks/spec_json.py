@@ -8,6 +8,7 @@ import base64
 import binascii
 import difflib
 import types
+from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -33,6 +34,12 @@ class FieldError:
 def wrong_at(path: str, text: str, /, **values: object) -> FieldError:
     """The field at this path, and what is wrong with it; text and values as in say()."""
     return FieldError(path, say(text, **values))
+
+
+def too_many(path: str, count: int, most: int, text: str, /) -> Iterator[FieldError]:
+    """What is wrong where there are more than `most`: a text with %(count)s and %(most)s, as in say()."""
+    if count > most:
+        yield wrong_at(path, text, count=count, most=most)
 
 
 class SpecError(Exception):

@@ -26,7 +26,7 @@ from pbxhub.webhooks.leaves import (
 )
 from pbxhub.webhooks.rendering import Context, MandatoryError, RenderError, to_bytes
 from pbxhub.webhooks.spec import Format, Parameter
-from pbxhub.webhooks.spec_json import FieldError, join, wrong_at
+from pbxhub.webhooks.spec_json import FieldError, join, too_many
 from pbxhub.webhooks.template import RECORDING_BASE64, Template, TemplateError, compile_template
 
 DEEPEST, MOST_PARAMETERS = 10, 500
@@ -73,16 +73,10 @@ def compile_tree(
     root = Parameter(type="array" if top == "array" else "object", children=parameters)
     compiler = _Compiler(request_format, errors, own_file_name)
     node = compiler.container(root, "parameters", 1)
-    if compiler.count > MOST_PARAMETERS:
-        errors.append(
-            wrong_at(
-                "parameters",
-                "has %(count)s parameters; at most %(most)s are sent",
-                count=compiler.count,
-                most=MOST_PARAMETERS,
-            )
-        )
-    elif request_format in REPEATING and not errors:
+    errors += too_many(
+        "parameters", compiler.count, MOST_PARAMETERS, "has %(count)s parameters; at most %(most)s are sent"
+    )
+    if request_format in REPEATING and not errors:
         errors.extend(clashing_names(parameters, top))
     return node
 

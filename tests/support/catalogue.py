@@ -23,7 +23,7 @@ PO = ROOT / "pbxhub/web/translations/uk/LC_MESSAGES/messages.po"
 MO = PO.with_suffix(".mo")
 _METHODS = [("pbxhub/web/**.py", "python"), ("templates/**.html", "jinja2")]
 _SAYING = [("pbxhub/**.py", "python")]
-_SAYERS = {"say": None, "wrong_at": (2,)}  # functions, and which argument is the text
+_SAYERS = {"say": None, "wrong_at": (2,), "too_many": (4,)}  # functions, and which argument is the text
 
 
 def texts() -> Catalog:

@@ -97,7 +97,7 @@ def test_advice_is_made_of_translated_texts() -> None:
     ours = {message.id: message.string for message in translated() if message.id}
     (ready,) = default_event().webhooks
     plain = replace(ready.spec.request, url=ready.spec.request.url.replace("https:", "http:"), parameters=())
-    notes = advice(WebhookSpec(plain), "incoming.before")
+    notes = list(advice(WebhookSpec(plain), "incoming.before"))
     assert len(notes) > 2
     assert [text for note in notes for text in own_texts(note.message) if not ours.get(text)] == []
 
