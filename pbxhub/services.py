@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -32,6 +33,7 @@ from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.delivery.prepare import Prepared
 from pbxhub.delivery.prune import retention
 from pbxhub.delivery.renewals import RenewalMetrics
+from pbxhub.delivery.wakeup import ChangeWatch
 from pbxhub.delivery.watch_metrics import ListenerMetrics, WatchMetrics
 from pbxhub.delivery.worker import Worker
 from pbxhub.opening import OpenHub, guard, installation, pbx_places
@@ -151,7 +153,9 @@ def sending_new(hub: OpenHub) -> Iterator[None]:
         )  # fmt: skip
         worker.start()
         try:
-            with _renewed(_guard_updater(hub, engine)):
+            context, renew = hub.context, _guard_updater(hub, engine)
+            changes = ChangeWatch(context.database, context.wakeups)
+            with _renewed(partial(changes.read, renew)):
                 yield
         finally:
             worker.stop()

@@ -192,7 +192,7 @@ def test_a_state_that_the_database_rejects_keeps_no_other_from_being_written(
 
 def test_all_background_jobs_ask_together(database: Database) -> None:
     World(database)
-    work = DueWork(database)
+    work = DueWork(context_of(database))
     with counted(database) as seen:
         due = {job: work.is_due(job, NOON) for job in ("resends", "notices", "persons", "tokens")}
     assert due == {"resends": False, "notices": False, "persons": True, "tokens": False}
@@ -212,7 +212,7 @@ def test_background_jobs_ask_again_only_when_somebody_has_written(
     written_by_few: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(due_work, "_LASTS", -1.0)
-    world, work = World(written_by_few), DueWork(written_by_few)
+    world, work = World(written_by_few), DueWork(context_of(written_by_few))
     assert work.is_due("persons", NOON)
     with counted(written_by_few) as seen:
         assert work.is_due("persons", NOON)
@@ -228,7 +228,7 @@ def test_background_jobs_ask_again_only_when_somebody_has_written(
             )
         )  # fmt: skip
     assert work.is_due("resends", NOON)
-    monkeypatch.setattr(wakeup, "_READ_AGAIN", -1.0)
+    monkeypatch.setattr(work._changes, "_lasts", -1.0)
     with counted(written_by_few) as seen:
         work.is_due("notices", NOON)
     assert seen != [], "a notice may have become due, although nobody has written"
@@ -241,7 +241,7 @@ def test_the_rows_of_pbxs_are_read_again_only_when_somebody_has_written(
     begun: list[int] = []
     monkeypatch.setattr(listener._Listener, "_begin", lambda _self, row: begun.append(row.id))
     watched = listener._Listener(
-        written_by_few, VAULT, lambda _row: 1 / 0, LeaseHeartbeat(written_by_few), tmp_path, lambda _files: None
+        context_of(written_by_few), lambda _row: 1 / 0, LeaseHeartbeat(written_by_few), tmp_path, lambda _files: None
     )  # type: ignore[arg-type, return-value]
 
     async def scenario() -> None:

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,24 +9,12 @@ from sqlalchemy import update
 
 from pbxhub.store.accounts import Employee, Number, Pbx
 from pbxhub.store.session import Database
-from pbxhub.testing.pbx.recordings import Recording, freshen, read_recording, shipped
-from tests.support.hub import add_pbx, calls_of, listening, pbx_of
+from tests.support.hub import add_pbx, call_to, calls_of, listening, pbx_of
 from tests.support.pbx_line import playing, until
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(scenario, 60))
-
-
-def call_to(endpoint: str, shown: str) -> Recording:
-    """An answered call, whose phone is called like this and shows this number."""
-    (path,) = [path for path in shipped() if path.stem == "answered"]
-    recording = freshen(read_recording(path), datetime.now(UTC))
-    blocks = [
-        replace(event, block=event.block.replace("PJSIP/101-", f"PJSIP/{endpoint}-")) for event in recording.events
-    ]
-    blocks = [replace(event, block=event.block.replace("Num: 101\n", f"Num: {shown}\n")) for event in blocks]
-    return replace(recording, events=tuple(blocks))
 
 
 @pytest.mark.slow

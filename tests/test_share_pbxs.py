@@ -602,7 +602,7 @@ def test_the_proof_of_the_outage_finds_that_the_first_to_return_takes_all(
     hosts_of_a_cluster: Site, cluster: Cluster
 ) -> None:
     two(hosts_of_a_cluster, HASTY_HEIR)
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, TimeoutError)):  # a call that is played while its PBX moves may be missed
         keeps_its_pbxs_each_time(hosts_of_a_cluster, cluster)
 
 

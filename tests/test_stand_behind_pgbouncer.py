@@ -10,11 +10,12 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from pbxhub.cli import main
 from pbxhub.delivery import worker
 from pbxhub.delivery.outbox import publish
-from pbxhub.delivery.wakeup import wake_trouble
+from pbxhub.delivery.wakeup import ORDERS, WakeupListener, Wakeups, wake_trouble
 from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import DELIVERED
 from pbxhub.store.session import Database, open_database
@@ -103,6 +104,19 @@ def test_without_the_way_past_it_check_says_so_and_the_worker_does_not_start(
     assert "FAIL database: PBXHUB_DATABASE_URL: a connection pooler in transaction mode" in checked.output
     assert started.exit_code == 1
     assert "Give the address of PostgreSQL itself in PBXHUB_DATABASE_DIRECT_URL" in started.output
+
+
+def test_without_it_a_listener_knows_that_it_hears_nothing(pooled_url: str) -> None:
+    """It reads again and again what others may have changed, and looks for ordered calls."""
+    deaf, wakeups = open_database(pooled_url), Wakeups()
+    listener = WakeupListener(deaf, wakeups, lambda: None, ORDERS)
+    with capture_logs() as logs:
+        listener.start()
+        wait_until(lambda: logs != [])
+    assert (listener.works, wakeups.last_change) == (False, None)
+    assert "a connection pooler in transaction mode" in logs[0]["error"]
+    listener.stop()
+    deaf.close()
 
 
 def test_a_way_past_it_that_leads_elsewhere_is_told(database_url: str, pooled_url: str) -> None:

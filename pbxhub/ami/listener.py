@@ -3,6 +3,7 @@ take effect without a restart."""
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -19,11 +20,11 @@ from pbxhub.ami.pbx_rows import PbxRow, read_rows
 from pbxhub.ami.publisher import Publish, Publisher
 from pbxhub.ami.unwritten_stages import id_of, unwritten_files, write_abandoned
 from pbxhub.delivery.context import DeliveryContext
-from pbxhub.delivery.wakeup import ChangeWatch
-from pbxhub.store.session import Database
-from pbxhub.vault import Vault
+from pbxhub.delivery.wakeup import CHANGED, ChangeWatch
+from pbxhub.store.listeners import LeaseTokens
 
-_POLL = 3.0  # seconds between reads of the PBX rows; on SQLite it reads what somebody may have changed
+_POLL = 3.0  # seconds between looks whether the PBX rows are to be read again; PostgreSQL tells of a change at once
+_GATHER = 0.2  # seconds: changes that follow each other as fast as this are read together
 _CLOSE = 4.0  # seconds that a stopping PBX listener may take to write its stages
 log = structlog.get_logger(__name__)
 
@@ -53,11 +54,14 @@ async def listen(
     )  # fmt: skip
     heartbeat = LeaseHeartbeat(context.database)
     write_files = partial(write_abandoned, database=context.database, publisher=publisher)
-    listener = _Listener(context.database, context.vault, begin, heartbeat, data_dir, write_files)
+    listener = _Listener(context, begin, heartbeat, data_dir, write_files)
+    bell = _ChangeBell(heartbeat.changed)
+    context.wakeups.add(bell.ring, CHANGED)
     writing = [asyncio.create_task(part.run()) for part in (publisher, events, heartbeat, orders, states) if part]
     try:
         await _poll_until(stop, listener, heartbeat.changed)
     finally:
+        context.wakeups.remove(bell.ring, CHANGED)
         await listener.close()
         for task in writing:
             task.cancel()
@@ -88,20 +92,43 @@ async def _first_of(stopping: "asyncio.Task[bool]", changed: asyncio.Event) -> N
     changed.clear()
 
 
+class _ChangeBell:
+    """Sets an event of the loop a moment after somebody has changed a setting, once for all who do in that moment."""
+
+    def __init__(self, changed: asyncio.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._changed = changed
+        self._rings: asyncio.TimerHandle | None = None
+
+    def ring(self) -> None:
+        """From any thread."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._ring_soon)
+
+    def _ring_soon(self) -> None:
+        if self._rings is None:
+            self._rings = self._loop.call_later(_GATHER, self._ring_now)
+
+    def _ring_now(self) -> None:
+        self._rings = None
+        self._changed.set()
+
+
 class _Listener:
     def __init__(
-        self, database: Database, vault: Vault, new_line: Callable[[PbxRow], PbxListener], heartbeat: LeaseHeartbeat,
+        self, context: DeliveryContext, new_line: Callable[[PbxRow], PbxListener], heartbeat: LeaseHeartbeat,
         data_dir: Path, write_files: Callable[[Mapping[str, Path]], None],
     ) -> None:  # fmt: skip
-        self._database = database
-        self._vault = vault
+        self._database = context.database
+        self._vault = context.vault
         self._new_line = new_line
         self._heartbeat = heartbeat
         self._data_dir = data_dir
         self._write_files = write_files
         self._lines: dict[int, tuple[PbxListener, asyncio.Task[None]]] = {}
-        self._changes = ChangeWatch(database)
+        self._changes = ChangeWatch(context.database, context.wakeups)
         self._rows: Mapping[int, PbxRow] = {}
+        self._read_with: LeaseTokens | None = None
 
     async def poll(self) -> None:
         """Compares the listeners with the PBX rows: stops those removed, changed or failed, and starts the new ones."""
@@ -122,8 +149,12 @@ class _Listener:
         await self._write_abandoned()
 
     async def _read_rows(self) -> Mapping[int, PbxRow]:
-        if self._changes.is_due():
-            self._rows = await asyncio.to_thread(read_rows, self._database, self._vault, self._heartbeat.tokens)
+        """A PBX listener that begins needs its place in CEL as it is now, of which CHANGED does not tell."""
+        tokens = self._heartbeat.tokens
+        begins = tokens != self._read_with or any(task.done() for _, task in self._lines.values())
+        if self._changes.is_due() or begins:
+            self._rows = await asyncio.to_thread(read_rows, self._database, self._vault, tokens)
+            self._read_with = tokens
             self._changes.done()
         return self._rows
 

@@ -54,9 +54,9 @@ class BackgroundJobs:
         self._renew_guard = renew_guard or (lambda: None)
         self._wrong_leases = WrongLeases()
         self._pbx_watch = PbxWatch(context.database)
-        self._guarded = ChangeWatch(context.database)
+        self._guarded = ChangeWatch(context.database, context.wakeups)
         self._stopping = threading.Event()
-        self._due = DueWork(context.database)
+        self._due = DueWork(context)
         turn = timedelta(seconds=TURN)
         jobs = {
             "guard": (self._guard, GUARD_EVERY), "resends": (self._resend, turn), "notices": (self._tell, turn),
@@ -106,9 +106,7 @@ class BackgroundJobs:
                 log.exception("a background job failed; it is repeated", job=name)
 
     def _guard(self, _now: datetime) -> None:
-        if self._guarded.is_due():
-            self._renew_guard()
-            self._guarded.done()
+        self._guarded.read(self._renew_guard)
 
     def _resend(self, now: datetime) -> None:
         step_resends(self._context, now)

@@ -1,5 +1,6 @@
-"""One look every two seconds for all background jobs of a process: those with no work need not ask by themselves. On
-SQLite only if somebody has written meanwhile, or every 15 s, because a notice or a token may have become due."""
+"""One look every two seconds for all background jobs of a process: those with no work need not ask by themselves. It
+is left out while nothing has changed, except that time brings notices and tokens due: then SQLite is asked every 15 s.
+PostgreSQL is asked every 5 s: it does not tell which deliveries wait for an answer."""
 
 import threading
 import time
@@ -9,13 +10,14 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, select
 
 from pbxhub.delivery.caller_persons import some_unnamed
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.resend import some_running
 from pbxhub.delivery.outbox.wait_for_answer import some_waiting
 from pbxhub.delivery.renewals import some_due_tokens
 from pbxhub.delivery.wakeup import ChangeWatch
 from pbxhub.notices.send_notices import some_due_notices
-from pbxhub.store.session import Database
 
+_UNTOLD = 4.5  # seconds from one look to the next, where nothing tells of a change
 _LASTS = 1.5  # seconds: it looks at every second turn, for all threads together
 _ASKED: Mapping[str, Callable[[datetime], ColumnElement[bool]]] = {
     "resends": lambda _now: some_running(),
@@ -29,10 +31,10 @@ _ASKED: Mapping[str, Callable[[datetime], ColumnElement[bool]]] = {
 class DueWork:
     """is_due() may be called from any thread."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, context: DeliveryContext) -> None:
+        self._database = context.database
         self._turn = threading.Lock()
-        self._changes = ChangeWatch(database)
+        self._changes = ChangeWatch(context.database, context.wakeups, _UNTOLD)
         self._looked_at = -_LASTS  # monotonic
         self._found: frozenset[str] = frozenset()
 

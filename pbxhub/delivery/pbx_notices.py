@@ -13,7 +13,7 @@ Each change is one conditional UPDATE: of two workers that see the same, one cha
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer, lazyload
 
 from pbxhub.store.accounts import Pbx, is_connected, lost_since, unheard
 from pbxhub.store.ids import new_id
@@ -22,6 +22,7 @@ from pbxhub.store.session import Database
 
 LOST_AFTER = timedelta(minutes=2)
 BACK_AFTER = timedelta(seconds=30)
+_ALONE = lazyload(Pbx.project), defer(Pbx.listener_host)  # every worker asks every few seconds
 
 
 class PbxWatch:
@@ -35,7 +36,7 @@ class PbxWatch:
     def look(self, now: datetime) -> None:
         """Call it every few seconds."""
         with self._database.read() as session:
-            rows = session.scalars(select(Pbx).order_by(Pbx.id)).all()
+            rows = session.scalars(select(Pbx).options(*_ALONE).order_by(Pbx.id)).all()
         missing = {row.id for row in rows if _is_missing(row, now)}
         self._missing = {pbx_id: self._missing.get(pbx_id, now) for pbx_id in missing}
         changed = [row for row in rows if self._is_news(row, now)]

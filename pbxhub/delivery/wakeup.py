@@ -1,5 +1,5 @@
 """Wakes workers when something is due, and listeners when a call is ordered: directly within a process, through the
-database between processes."""
+database between processes. On PostgreSQL both also hear when somebody has changed what they keep in memory."""
 
 import contextlib
 import ctypes
@@ -9,13 +9,14 @@ import select
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from pbxhub.store.clock import utc_now
@@ -27,10 +28,11 @@ from pbxhub.store.session import Database
 if TYPE_CHECKING:
     import psycopg
 
-Bell = Literal["pbxhub_due", "pbxhub_orders"]
+Bell = Literal["pbxhub_due", "pbxhub_orders", "pbxhub_changed"]
 """Whom a wakeup is for. PostgreSQL's channels have these names."""
 DUE: Bell = "pbxhub_due"  # for workers: a delivery is due
 ORDERS: Bell = "pbxhub_orders"  # for listeners: a call is ordered, or is to be cancelled
+CHANGED: Bell = "pbxhub_changed"  # for all, rung by PostgreSQL: of a setting, or of a background job's work (0059)
 _POLL = 0.005  # seconds between two reads of SQLite's data_version at least; each wakes the thread: about 50 µs
 _POLL_QUIET = 1.0  # the same at most, when nobody writes
 _POLL_BLIND = 0.05  # the same where the system does not tell of writes
@@ -38,6 +40,7 @@ _ORDERS_REST = 0.3  # seconds between two wakeups for orders: on SQLite any chan
 _IN_MODIFY = 2  # of inotify(7)
 _READ_AGAIN = 15.0  # seconds until what nobody has changed is read once more
 _RECONNECT = 1.0
+_PROOF = 2.0  # seconds in which a NOTIFY arrives, where it may not
 _ASK = 10.0  # seconds between two checks whether PostgreSQL still answers
 LOOK_AGAIN = 4.0  # seconds until a worker's next claim without a wakeup: one may be lost, and clocks of hosts differ
 _DUE_BY = f"""
@@ -56,7 +59,9 @@ class Wakeups:
     """
 
     def __init__(self) -> None:
-        self._wake: dict[Bell, list[Callable[[], None]]] = {DUE: [], ORDERS: []}
+        self._wake: dict[Bell, list[Callable[[], None]]] = {DUE: [], ORDERS: [], CHANGED: []}
+        self._hearing = set[WakeupListener]()
+        self._change = object()
 
     def add(self, wake: Callable[[], None], bell: Bell = DUE) -> None:
         self._wake[bell].append(wake)
@@ -75,6 +80,26 @@ class Wakeups:
     def _wake_all(self, bell: Bell) -> None:
         for wake in self._wake[bell]:
             wake()
+
+    @property
+    def last_change(self) -> object | None:
+        """Another one after each change that CHANGED tells of. None: none would be heard."""
+        return self._change if self._hearing else None
+
+    def note_change(self) -> None:
+        """CHANGED has rung."""
+        self._change = object()
+        self._wake_all(CHANGED)
+
+    @contextlib.contextmanager
+    def heard_by(self, listener: "WakeupListener") -> Iterator[None]:
+        """While it hears CHANGED. What was changed before may be new to this process."""
+        self.note_change()
+        self._hearing.add(listener)
+        try:
+            yield
+        finally:
+            self._hearing.discard(listener)
 
 
 class SqliteVersion:
@@ -107,31 +132,45 @@ class SqliteVersion:
 
 
 class ChangeWatch:
-    """Spares a reader of what hardly ever changes its statements while nobody writes into SQLite. On PostgreSQL nobody
-    can say that at less cost, so there it is always time to read.
+    """Spares a reader of what hardly ever changes its statements: on SQLite while nobody writes, on PostgreSQL while
+    CHANGED is silent. Where that cannot be heard, it is always time to read.
 
     The order: 1. is_due(); 2. the read; 3. done(). What is written between 1 and 3 is due the next time.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, wakeups: Wakeups, untold: float = _READ_AGAIN) -> None:
+        """untold: seconds after which PostgreSQL is read again, although CHANGED is silent: of part of what is read it
+        does not tell."""
         self._version = SqliteVersion(database) if database.is_sqlite else None
-        self._asked: int | None = None
-        self._read: int | None = None
+        self._wakeups = wakeups
+        self._lasts = _READ_AGAIN if database.is_sqlite else untold
+        self._asked: object | None = None
+        self._read: object | None = None
         self._read_at = 0.0  # monotonic
 
     def is_due(self) -> bool:
-        """Whether somebody has written since the last read, or it was _READ_AGAIN seconds ago."""
+        """Whether there may be a change since the last read, or that was long ago."""
+        self._asked = self._now()
+        return self._asked is None or self._asked != self._read or time.monotonic() - self._read_at > self._lasts
+
+    def _now(self) -> object | None:
+        """Another value after each change; None when nobody can say."""
         if self._version is None:
-            return True
+            return self._wakeups.last_change
         try:
-            self._asked = self._version.now()
+            return self._version.now()
         except sqlite3.Error:  # the read says what is wrong
-            return True
-        return self._asked != self._read or time.monotonic() - self._read_at > _READ_AGAIN
+            return None
 
     def done(self) -> None:
         """The read has succeeded."""
         self._read, self._read_at = self._asked, time.monotonic()
+
+    def read(self, read: Callable[[], None]) -> None:
+        """The three steps."""
+        if self.is_due():
+            read()
+            self.done()
 
     def close(self) -> None:
         if self._version:
@@ -167,8 +206,8 @@ class WakeupListener:
     """Calls wake() from its own thread whenever another transaction may have rung the bell.
 
     SQLite: at once after a commit of this process that rings, within milliseconds after one of another process that
-    leaves something due; for orders within 0.3 s after anything is written. PostgreSQL: LISTEN. While the database is
-    away it keeps trying, and calls wake() once the database is back.
+    leaves something due; for orders within 0.3 s after anything is written. PostgreSQL: LISTEN, also for CHANGED of all
+    that share the wakeups. While the database is away it keeps trying, and calls wake() once the database is back.
     """
 
     def __init__(self, database: Database, wakeups: Wakeups, wake: Callable[[], None], bell: Bell = DUE) -> None:
@@ -197,7 +236,7 @@ class WakeupListener:
         while not self._stopping.is_set():
             try:
                 listen()
-            except self._database.engine.dialect.loaded_dbapi.Error as error:
+            except (self._database.engine.dialect.loaded_dbapi.Error, SQLAlchemyError) as error:
                 self._log(str(error).strip())
             self._stopping.wait(_RECONNECT)
 
@@ -245,19 +284,29 @@ class WakeupListener:
         """A server whose host has lost power is as silent as one where nothing happens. So it is asked every _ASK
         seconds, and the driver ends a connection that does not answer."""
         with self._database.own_connection() as connection:
-            connection.execute(f"LISTEN {self._bell}")
-            self._log("")
-            self._wake()
-            ask_at = time.monotonic() + _ASK
-            while not self._stopping.is_set():
-                # notifies() with a timeout looks every 0.1 s whether a signal has arrived
-                ends = [connection.fileno(), self._stop_signal]
-                select.select(ends, [], [], max(0.0, ask_at - time.monotonic()))
-                if list(connection.notifies(timeout=0)):  # all that have arrived
-                    self._wake()
-                if time.monotonic() > ask_at:
-                    connection.execute("SELECT 1")
-                    ask_at = time.monotonic() + _ASK
+            connection.execute(f"LISTEN {self._bell}; LISTEN {CHANGED}")
+            trouble = _deafness(connection, self._database, _PROOF)
+            self._log(trouble)
+            if trouble:
+                return
+            with self._wakeups.heard_by(self):
+                self._wake()
+                self._hear(connection)
+
+    def _hear(self, connection: "psycopg.Connection[Any]") -> None:
+        ask_at = time.monotonic() + _ASK
+        while not self._stopping.is_set():
+            # notifies() with a timeout looks every 0.1 s whether a signal has arrived
+            ends = [connection.fileno(), self._stop_signal]
+            select.select(ends, [], [], max(0.0, ask_at - time.monotonic()))
+            rung = {told.channel for told in connection.notifies(timeout=0)}  # all that have arrived
+            if CHANGED in rung:
+                self._wakeups.note_change()
+            if self._bell in rung:
+                self._wake()
+            if time.monotonic() > ask_at:
+                connection.execute("SELECT 1")
+                ask_at = time.monotonic() + _ASK
 
 
 _POOLED = (
@@ -281,12 +330,17 @@ def wake_trouble(database: Database, timeout_seconds: float = 5.0) -> str:
         return ""
     try:
         with database.own_connection() as connection:
-            if not database.direct_url and not is_pooled(connection):
-                return ""
-            arrives = _arrives(connection, database, timeout_seconds)
+            return _deafness(connection, database, timeout_seconds)
     except database.engine.dialect.loaded_dbapi.Error as error:
         # without an address of its own it is the database's: whoever opens that says what is wrong with it
         return f"PBXHUB_DATABASE_DIRECT_URL: {str(error).strip()}" if database.direct_url else ""
+
+
+def _deafness(connection: "psycopg.Connection[Any]", database: Database, timeout_seconds: float) -> str:
+    """Why no NOTIFY arrives on this connection of its own; "" if it does."""
+    if not database.direct_url and not is_pooled(connection):
+        return ""
+    arrives = _arrives(connection, database, timeout_seconds)
     return "" if arrives else _ANOTHER if database.direct_url else _POOLED
 
 

@@ -116,6 +116,17 @@ async def listening(
             await asyncio.wait({task})
 
 
+def call_to(endpoint: str, shown: str) -> Recording:
+    """An answered call, whose phone is called like this and shows this number."""
+    (path,) = [path for path in shipped() if path.stem == "answered"]
+    recording = freshen(read_recording(path), datetime.now(UTC))
+    blocks = [
+        replace(event, block=event.block.replace("PJSIP/101-", f"PJSIP/{endpoint}-")) for event in recording.events
+    ]
+    blocks = [replace(event, block=event.block.replace("Num: 101\n", f"Num: {shown}\n")) for event in blocks]
+    return replace(recording, events=tuple(blocks))
+
+
 def answered() -> tuple[Recording, Recording]:
     """The recording of an answered call in two parts: up to the moment they talk, and the rest."""
     (path,) = [path for path in shipped() if path.stem == "answered"]
