@@ -13,10 +13,12 @@ from uuid import uuid4
 
 import pytest
 import structlog
+from argon2 import PasswordHasher
 from flask_security import core
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
+from pbxhub.account import passwords
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.hub.postgres import Cluster, postgres_server
@@ -37,6 +39,7 @@ def quick_hashes() -> None:
     core._default_config["PASSWORD_HASH_PASSLIB_OPTIONS"] = {
         "argon2__rounds": 1, "argon2__memory_cost": 8, "argon2__parallelism": 1,
     }  # fmt: skip
+    passwords._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 @pytest.fixture(scope="session", autouse=True)

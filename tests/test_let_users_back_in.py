@@ -4,10 +4,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from click.testing import CliRunner
 from flask import Flask
+from flask_security import core
 from sqlalchemy import select
 
+from pbxhub.account import passwords
 from pbxhub.cli import main
 from pbxhub.delivery.context import open_context
 from pbxhub.opening import OpenHub
@@ -84,6 +87,25 @@ def test_the_first_user_is_an_operator_and_signs_in_with_the_password_from_the_i
     with server.database.read() as session:
         assert session.scalars(select(Membership.role)).all() == ["owner"]
     assert server.actions() == ["command line: user added", "command line: operator added"]
+
+
+def test_the_pages_read_a_password_of_the_command_line_and_do_not_store_it_anew(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would where it was not stored as they do it: by another kind of hash, or with other costs."""
+    monkeypatch.setitem(core._default_config, "PASSWORD_HASH_PASSLIB_OPTIONS", {})
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher())
+
+    def stored() -> str:
+        with server.database.read() as session:
+            return session.scalars(select(User.password)).one() or ""
+
+    server.tell("user", "add", "anna@example.com", "--operator", typed="пароль зі словом й\u0306")
+    before = stored()
+    assert before.startswith("$argon2id$")
+    anna = Browser(server.pages().test_client())
+    assert anna.sign_in("anna@example.com", "пароль зі словом й\u0306").status_code == 302
+    assert stored() == before
 
 
 def test_a_hub_without_users_says_how_to_get_the_first(server: Server) -> None:

@@ -3,19 +3,22 @@ operators' rights on the hub, which no role and no key includes."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.account.installation import Installation
 from pbxhub.account.refusals import NotFoundError
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Membership, Project
 from pbxhub.store.clock import utc_now
+from pbxhub.vault import Vault
 from pbxhub.webhooks.working_time import Calendar, calendar
+
+if TYPE_CHECKING:  # a command that changes a user or adds a PBX starts without what sends
+    from pbxhub.account.installation import Installation
 
 Role = Literal["viewer", "editor", "owner"]
 ROLES: tuple[Role, ...] = ("viewer", "editor", "owner")
@@ -140,25 +143,35 @@ class CommandLine:
     id: None = None
 
 
+class Hub(Protocol):
+    """What the rules use of a hub that sends nothing by them: the command line opens no more of it."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def vault(self) -> Vault: ...
+
+
 @dataclass(frozen=True, slots=True)
 class HubAccess:
     """A person outside of any project, who creates a project or is an operator."""
 
     user: Actor
-    hub: Installation
+    hub: Hub
     operator: bool = False
     address: str = ""  # where the request came from, for the audit log
     now: datetime = field(default_factory=utc_now)  # when it came
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
-    """A person or a program inside a project they belong to. operator: whether they run the hub itself."""
+class ProjectAccess:
+    """A person or a program inside a project. operator: whether they run the hub itself."""
 
     project: Project
     user: Actor
     rights: frozenset[Right]
-    hub: Installation
+    hub: Hub
     operator: bool = False
     address: str = ""  # where the request came from, for the audit log
     now: datetime = field(default_factory=utc_now)  # when it came
@@ -175,7 +188,14 @@ class Access:
         return calendar(self.zone, self.project.working_hours, self.project.holidays)
 
 
-def access_of_member(session: Session, by: HubAccess, project_id: int) -> Access | None:
+@dataclass(frozen=True, slots=True)
+class Access(ProjectAccess):
+    """The same on the running hub: what the pages and the API give, for rules that may send something."""
+
+    hub: "Installation"
+
+
+def access_of_member(session: Session, by: HubAccess, hub: "Installation", project_id: int) -> Access | None:
     """What a user may do in a project; None for a stranger, and where there is no project."""
     found = session.execute(
         select(Project, Membership.role)
@@ -185,7 +205,7 @@ def access_of_member(session: Session, by: HubAccess, project_id: int) -> Access
     if found is None:
         return None
     rights = rights_of_role(cast(Role, found[1]))
-    return Access(found[0], by.user, rights, by.hub, by.operator, by.address, by.now)
+    return Access(found[0], by.user, rights, hub, by.operator, by.address, by.now)
 
 
 class OfProject(Protocol):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access, Actor, HubAccess
+from pbxhub.account.access import Actor, HubAccess, ProjectAccess
 from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import AuditEntry
 
@@ -66,7 +66,7 @@ def write_entry(
 
 def note(
     session: Session,
-    access: Access,
+    access: ProjectAccess,
     action: Action,
     subject: str,
     before: Mapping[str, JSON] | None = None,
@@ -80,7 +80,7 @@ def note(
 
 def note_of_hub(
     session: Session,
-    by: Access | HubAccess,
+    by: ProjectAccess | HubAccess,
     action: Action,
     subject: str,
     before: Mapping[str, JSON] | None = None,

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access, HubAccess
+from pbxhub.account.access import HubAccess, ProjectAccess
 from pbxhub.account.audit_log import note_of_hub
 from pbxhub.account.refusals import Refusal
 from pbxhub.calls.stages import JSON
@@ -48,7 +48,7 @@ def name_files(session: Session, by: HubAccess, row: Pbx, files: PbxFiles, any_n
     return []
 
 
-def first_folder(session: Session, access: Access) -> str:
+def first_folder(session: Session, access: ProjectAccess) -> str:
     """The recordings folder that a new PBX of this project begins with: the common one where it is nobody else's, that
     is when an operator adds the PBX, or when there is no other project on the hub."""
     common = access.hub.settings.recordings

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access
+from pbxhub.account.access import Access, ProjectAccess
 from pbxhub.account.audit_log import note
 from pbxhub.account.pbx_files import first_folder
 from pbxhub.account.refusals import Refusal
@@ -54,7 +54,7 @@ def pbxs_of(session: Session, access: Access) -> Sequence[Pbx]:
     return session.scalars(select(Pbx).where(Pbx.project_id == access.project.id).order_by(Pbx.id)).all()
 
 
-def add_pbx(session: Session, access: Access, given: PbxInput) -> Pbx | list[Refusal]:
+def add_pbx(session: Session, access: ProjectAccess, given: PbxInput) -> Pbx | list[Refusal]:
     """A new PBX of the project, or why not. given: name, host, username and a secret must be there. Operators may put
     it at any address."""
     row = Pbx(
@@ -102,7 +102,7 @@ def check_pbx(access: Access, row: Pbx) -> list[Finding]:
         return list(access.hub.check_pbx(row, access.operator))
 
 
-def _apply(row: Pbx, given: PbxInput, access: Access) -> list[Refusal]:
+def _apply(row: Pbx, given: PbxInput, access: ProjectAccess) -> list[Refusal]:
     """An operator may move a PBX anywhere. When anybody else moves it, the networks of the project count again."""
     changes = _changes(row, given)
     moved = "host" in changes or "port" in changes

@@ -10,11 +10,17 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.tokens import hash_of
 from pbxhub.store.sign_in_rows import SignIn
+from pbxhub.vault import Vault
 
 IDLE = timedelta(days=3)
 ABSOLUTE = timedelta(days=30)
 SEEN_EVERY = timedelta(minutes=5)  # how fresh "last seen" is kept; not a write for every page
 _LONGEST_BROWSER = 300  # characters
+
+
+def signing_key(vault: Vault) -> str:
+    """Signs the cookies of browsers, and the links that set a password."""
+    return vault.derive("sessions").hex()
 
 
 def start(session: Session, user_id: int, address: str, browser: str, now: datetime) -> str:

@@ -39,20 +39,20 @@ def add_pbx(
     tls_ca: TextIO | None, plain_login: bool, contexts: tuple[str, ...], cel: str, recordings: str | None,
 ) -> None:  # fmt: skip
     """Adds a PBX. A running listener connects to it automatically."""
-    from pbxhub.account.access import RIGHTS, Access
+    from pbxhub.account.access import RIGHTS, ProjectAccess
     from pbxhub.account.pbx_files import PbxFiles, name_files
     from pbxhub.account.pbxs import PbxInput
     from pbxhub.account.pbxs import add_pbx as add_pbx_to
     from pbxhub.account.projects import project_for_pbx
-    from pbxhub.opening import open_hub
+    from pbxhub.hub_database import open_hub_database
 
-    hub = open_hub(migrating=True)
+    hub = open_hub_database(migrating=True)
     by = by_command_line(hub)
     authority = tls_ca.read() if tls_ca else ""
     given = PbxInput(name, host, port, username, secret, tls, authority, plain_login, contexts or None)
-    with hub.context.database.write() as session:
+    with hub.database.write() as session:
         project = accepted(project_for_pbx(session, by, project_name))
-        access = Access(project, by.user, frozenset(RIGHTS), by.hub, operator=True)
+        access = ProjectAccess(project, by.user, frozenset(RIGHTS), by.hub, operator=True)
         row = accepted(add_pbx_to(session, access, given))
         if cel or recordings is not None:
             files = PbxFiles(cel, row.recordings if recordings is None else recordings)

@@ -7,17 +7,16 @@ import click
 if TYPE_CHECKING:
     from pbxhub.account.access import HubAccess
     from pbxhub.account.refusals import Refusal
-    from pbxhub.opening import OpenHub
+    from pbxhub.hub_database import HubDatabase
 
 T = TypeVar("T")
 
 
-def by_command_line(hub: "OpenHub") -> "HubAccess":
+def by_command_line(hub: "HubDatabase") -> "HubAccess":
     """The person on the server, with the rights of an operator."""
     from pbxhub.account.access import CommandLine, HubAccess
-    from pbxhub.opening import installation
 
-    return HubAccess(CommandLine(), installation(hub), operator=True)
+    return HubAccess(CommandLine(), hub, operator=True)
 
 
 def accepted(found: "T | Refusal | list[Refusal]") -> T:

@@ -12,7 +12,6 @@ from pbxhub.commands.command_line import accepted, by_command_line
 
 if TYPE_CHECKING:
     from pbxhub.account.access import Role
-    from pbxhub.opening import OpenHub
 
 
 @click.group()
@@ -44,19 +43,21 @@ def list_users() -> None:
 def add(email: str, name: str, operator: bool, project_name: str | None, role: str) -> None:
     """Adds a user. Asks for the password; elsewhere than on a terminal, the password is the first line of the input."""
     from pbxhub.account.first_owner import remember_owner
+    from pbxhub.account.passwords import hashed, normalised
     from pbxhub.account.projects import find_project
     from pbxhub.account.user_accounts import add_user, join, refuse_user
-    from pbxhub.opening import open_hub
+    from pbxhub.hub_database import open_hub_database
 
-    hub = open_hub()
+    hub = open_hub_database()
     by = by_command_line(hub)
-    with hub.context.database.read() as session:
+    with hub.database.read() as session:
         accepted(refuse_user(session, email, operator))
         if project_name is not None:
             accepted(find_project(session, project_name))
-    password, hashed = _read_password(hub)
-    with hub.context.database.write() as session:
-        row = accepted(add_user(session, by, email, name, password, hashed, operator))
+    password = normalised(_read_password())
+    stored = hashed(password, hub.vault)
+    with hub.database.write() as session:
+        row = accepted(add_user(session, by, email, name, password, stored, operator))
         if project_name is not None:
             join(session, by, row, accepted(find_project(session, project_name)), cast("Role", role))
         address = row.email
@@ -73,17 +74,19 @@ def password(email: str) -> None:
 
     Asks for the password; elsewhere than on a terminal, it is the first line of the input.
     """
+    from pbxhub.account.passwords import hashed, normalised
     from pbxhub.account.user_accounts import find_user, set_password
-    from pbxhub.opening import open_hub
+    from pbxhub.hub_database import open_hub_database
 
-    hub = open_hub()
+    hub = open_hub_database()
     by = by_command_line(hub)
-    with hub.context.database.read() as session:
+    with hub.database.read() as session:
         accepted(find_user(session, email))
-    password, hashed = _read_password(hub)
-    with hub.context.database.write() as session:
+    password = normalised(_read_password())
+    stored = hashed(password, hub.vault)
+    with hub.database.write() as session:
         row = accepted(find_user(session, email))
-        accepted(set_password(session, by, row, password, hashed))
+        accepted(set_password(session, by, row, password, stored))
         address, two_factor = row.email, row.tf_primary_method is not None
     click.echo(f"The password of {address} is set; every browser that was signed in is signed out.")
     if two_factor:
@@ -95,11 +98,11 @@ def password(email: str) -> None:
 def second_factor(email: str) -> None:
     """Switches two-factor sign-in off for the user with this EMAIL, who has lost the phone and the recovery codes."""
     from pbxhub.account.user_accounts import find_user, remove_second_factor
-    from pbxhub.opening import open_hub
+    from pbxhub.hub_database import open_hub_database
 
-    hub = open_hub()
+    hub = open_hub_database()
     by = by_command_line(hub)
-    with hub.context.database.write() as session:
+    with hub.database.write() as session:
         row = accepted(find_user(session, email))
         if row.tf_primary_method is None and not row.recovery_codes:
             raise click.ClickException(f"{row.email} has no second factor.")
@@ -115,11 +118,11 @@ def make_operator(email: str, revoke: bool) -> None:
     """Makes the user with this EMAIL an operator of the hub."""
     from pbxhub.account.operators import change_operator
     from pbxhub.account.user_accounts import find_user
-    from pbxhub.opening import open_hub
+    from pbxhub.hub_database import open_hub_database
 
-    hub = open_hub()
+    hub = open_hub_database()
     by = by_command_line(hub)
-    with hub.context.database.write() as session:
+    with hub.database.write() as session:
         row = accepted(find_user(session, email))
         accepted(change_operator(session, by, row.id, not revoke))
     click.echo(f"{row.email} is no longer an operator." if revoke else f"{row.email} is an operator now.")
@@ -130,30 +133,19 @@ def make_operator(email: str, revoke: bool) -> None:
 def print_link(email: str) -> None:
     """Prints a link for EMAIL to reset the password or to accept an invitation. For a hub without a mail server, or a
     user who does not get its mail. Treat the link like a password."""
-    from pbxhub.opening import open_hub
-    from pbxhub.services import app
-    from pbxhub.web.account_links import link_for
+    from pbxhub.account.account_links import link_for
+    from pbxhub.hub_database import open_hub_database
+    from pbxhub.store.clock import utc_now
 
-    hub = open_hub()
-    try:
-        link = accepted(link_for(app(hub), hub.context.database, email))
-    finally:
-        hub.context.database.close()
+    hub = open_hub_database()
+    with hub.database.write() as session:
+        link = accepted(link_for(session, hub, email, utc_now()))
     click.echo(link.address)
     click.echo(f"It works once, until {link.until:%Y-%m-%d %H:%M} UTC.", err=True)
 
 
-def _read_password(hub: "OpenHub") -> tuple[str, str]:
-    """A password in its one spelling, and as it is stored. Never from the command line: other users could read it."""
-    from flask_security import hash_password
-
-    from pbxhub.account.passwords import normalised
-    from pbxhub.services import app
-
+def _read_password() -> str:
+    """Never from the command line: other users could read it."""
     if sys.stdin.isatty():
-        typed = click.prompt("New password", hide_input=True, confirmation_prompt=True)
-    else:
-        typed = sys.stdin.readline().rstrip("\r\n")
-    given = normalised(typed)
-    with app(hub).app_context():
-        return given, hash_password(given)
+        return str(click.prompt("New password", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\r\n")

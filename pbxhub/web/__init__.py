@@ -9,9 +9,10 @@ from flask_babel import Babel
 from flask_security import Security
 from flask_wtf import CSRFProtect
 
+from pbxhub.account.account_links import RESET_PATH, RESET_SALT
 from pbxhub.account.installation import Installation
 from pbxhub.account.passwords import SHORTEST
-from pbxhub.account.sign_ins import ABSOLUTE
+from pbxhub.account.sign_ins import ABSOLUTE, signing_key
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.finding import Finding
 from pbxhub.paths import TEMPLATES
@@ -96,7 +97,7 @@ def _install_sign_in(app: Flask) -> None:
 def _flask(settings: Settings, vault: Vault) -> dict[str, object]:
     secure = settings.public_url.startswith("https:")
     return {
-        "SECRET_KEY": vault.derive("sessions").hex(),
+        "SECRET_KEY": signing_key(vault),
         "SESSION_COOKIE_NAME": cookie_name(settings, "pbxhub"),
         "SESSION_COOKIE_PATH": cookie_path(settings),
         "SESSION_COOKIE_SECURE": secure,
@@ -117,7 +118,7 @@ def _sign_in(settings: Settings, vault: Vault) -> dict[str, object]:
     totp_key = base64.urlsafe_b64encode(vault.derive("two-factor")).decode()
     return {
         "SECURITY_PASSWORD_SALT": vault.password_salt,
-        "SECURITY_PASSWORD_HASH": "argon2",
+        "SECURITY_PASSWORD_HASH": "argon2",  # as account/passwords.py does
         "SECURITY_PASSWORD_LENGTH_MIN": SHORTEST,
         "SECURITY_RETURN_GENERIC_RESPONSES": True,  # a wrong e-mail and a wrong password look alike
         "SECURITY_LOGIN_URL": "/sign-in",
@@ -126,7 +127,8 @@ def _sign_in(settings: Settings, vault: Vault) -> dict[str, object]:
         "SECURITY_POST_LOGIN_VIEW": "home.start",
         "SECURITY_POST_LOGOUT_VIEW": "security.login",
         "SECURITY_RECOVERABLE": True,
-        "SECURITY_RESET_URL": "/reset-password",
+        "SECURITY_RESET_URL": RESET_PATH,
+        "SECURITY_RESET_SALT": RESET_SALT,
         "SECURITY_POST_RESET_VIEW": "security.login",
         "SECURITY_CHANGEABLE": True,
         "SECURITY_CHANGE_URL": "/change-password",

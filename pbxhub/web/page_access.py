@@ -30,7 +30,7 @@ def show_menu() -> None:
     named = re.match(r"/projects/(\d{1,9})(?:/|$)", request.path)
     with reading() as session:
         for project_id in (int(named[1]) if named else None, browser.get(_LAST)):
-            g.access = access_of_member(session, at_hub(signed_in()), project_id) if project_id else None
+            g.access = _access(session, project_id) if project_id else None
             if g.access:
                 return
 
@@ -46,7 +46,7 @@ def signed_in() -> Account:
 def enter(session: Session, project_id: int, right: Right = "account.read") -> Access:
     """The access of a member with this right. 401 when not signed in, 404 for a stranger, 403 without the right.
     Templates get the result as `access`."""
-    access = access_of_member(session, at_hub(signed_in()), project_id)
+    access = _access(session, project_id)
     if access is None:
         abort(404)
     g.access = access
@@ -55,6 +55,10 @@ def enter(session: Session, project_id: int, right: Right = "account.read") -> A
     if not access.may(right):
         abort(403)
     return access
+
+
+def _access(session: Session, project_id: int) -> Access | None:
+    return access_of_member(session, at_hub(signed_in()), hub(), project_id)
 
 
 def at_hub(user: Account) -> HubAccess:

@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
+from pbxhub.account.account_links import Link, link_for
 from pbxhub.account.refusals import Refusal
 from pbxhub.delivery.context import open_context
 from pbxhub.settings import MailServer, Settings
@@ -19,7 +20,6 @@ from pbxhub.store.session import Database
 from pbxhub.store.sign_in_rows import Invitation
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
-from pbxhub.web.account_links import link_for
 from pbxhub.wsgi.current import now
 from tests.support.authenticator import switch_on
 from tests.support.people import PASSWORD, Browser, People
@@ -27,6 +27,11 @@ from tests.support.post_office import Box, links_in
 
 SignedIn = Callable[[str], Browser]
 NEW = "another long password"
+
+
+def printed_link(app: Flask, database: Database, email: str) -> Link | Refusal:
+    with database.write() as session:
+        return link_for(session, app.extensions["pbxhub"], email, now())
 
 
 @dataclass
@@ -189,7 +194,7 @@ def test_an_account_made_by_a_shown_link_joins_nothing_else_by_itself(
         thief.post(f"/invitations/{invitation}/{what}")
     assert not is_in(thief, ours)
     switch_on(thief)
-    printed = link_for(app, database, "Director@Example.com")
+    printed = printed_link(app, database, "Director@Example.com")
     assert not isinstance(printed, Refusal)
     director, path = browser(), printed.address.removeprefix("http://localhost")
     director.get(path)
@@ -334,10 +339,10 @@ def test_a_project_that_is_gone_invites_nobody(
 def test_the_operator_hands_out_links_where_no_mail_goes(
     app: Flask, database: Database, ours: Owner, theirs: Owner, browser: Callable[[], Browser]
 ) -> None:
-    assert isinstance(link_for(app, database, "boss@example.com"), Refusal)
+    assert isinstance(printed_link(app, database, "boss@example.com"), Refusal)
     theirs.invites("boss@example.com")
     ours.invites("boss@example.com")
-    printed = link_for(app, database, "BOSS@example.com")
+    printed = printed_link(app, database, "BOSS@example.com")
     assert not isinstance(printed, Refusal)
     boss = browser()
     assert join(boss, printed.address.removeprefix("http://localhost")).status_code == 302

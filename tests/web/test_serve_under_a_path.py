@@ -10,6 +10,7 @@ from flask import Flask
 from werkzeug.test import Client
 
 from pbxhub import services
+from pbxhub.account.account_links import Link, link_for
 from pbxhub.account.first_owner import first_setup
 from pbxhub.delivery.context import open_context
 from pbxhub.delivery.links import AS_LONG_AS_KEPT
@@ -18,7 +19,6 @@ from pbxhub.settings import Settings
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.vault import Vault
-from pbxhub.web.account_links import Link, link_for
 from pbxhub.wsgi.current import now
 from tests.support.page_routes import page_routes
 from tests.support.people import PASSWORD, TOKEN, People
@@ -165,7 +165,8 @@ def test_the_api_and_its_documentation_are_under_the_path(visitor: Visitor, peop
 def test_links_that_leave_the_hub_have_the_path(
     app: Flask, settings: Settings, database: Database, people: People
 ) -> None:
-    link = link_for(app, database, "owner@example.com")
+    with database.write() as session:
+        link = link_for(session, app.extensions["pbxhub"], "owner@example.com", now())
     assert isinstance(link, Link)
     assert link.address.startswith("https://example.com/pbx/reset-password/")
     context = app.extensions["pbxhub"].context

@@ -3,7 +3,7 @@
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
-from flask_security import hash_password, login_user
+from flask_security import login_user
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -12,14 +12,14 @@ from wtforms.validators import InputRequired, Length
 
 from pbxhub.account import invitations
 from pbxhub.account.invitations import OpenInvitation
-from pbxhub.account.passwords import normalised
+from pbxhub.account.passwords import hashed
 from pbxhub.store.accounts import User
 from pbxhub.store.sign_in_rows import Invitation
 from pbxhub.web.forms import Form, check_password
 from pbxhub.web.language import _, lazy_gettext, said
 from pbxhub.web.page_access import address, signed_in
 from pbxhub.web.users import Account
-from pbxhub.wsgi.current import now, reading, writing
+from pbxhub.wsgi.current import hub, now, reading, writing
 
 pages = Blueprint("invitations", __name__, url_prefix="/invitations")
 
@@ -85,7 +85,7 @@ def _join(token: str, waiting: OpenInvitation) -> ResponseReturnValue:
     if not form.validate_on_submit():
         page = render_template("account/invitation.html", waiting=waiting, form=form)
         return page, 422 if form.is_submitted() else 200
-    hashed = hash_password(normalised(form.password.data))
+    stored = hashed(str(form.password.data), hub().vault)
     try:
         with writing() as session:
             invitation = _locked(session, waiting.invitation.id)
@@ -93,7 +93,7 @@ def _join(token: str, waiting: OpenInvitation) -> ResponseReturnValue:
             if again is None or not invitations.may_make_account(session, invitation, now()):
                 return redirect(url_for("invitations.with_link", token=token))
             project_id = invitation.project_id
-            user = invitations.make_account(session, invitation, form.your_name.data or "", hashed, address(), now())
+            user = invitations.make_account(session, invitation, form.your_name.data or "", stored, address(), now())
             account = Account.of(user)
     except IntegrityError:  # two links for one address at the same moment: the other one has created the account
         return redirect(url_for("invitations.with_link", token=token))

@@ -3,13 +3,13 @@ password."""
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_security import hash_password, login_user
+from flask_security import login_user
 from sqlalchemy import select
 from wtforms import PasswordField, StringField
 from wtforms.validators import InputRequired, Length
 
 from pbxhub.account import first_owner
-from pbxhub.account.passwords import normalised
+from pbxhub.account.passwords import hashed
 from pbxhub.store.accounts import Project
 from pbxhub.web.forms import account_address, check_password
 from pbxhub.web.language import lazy_gettext as _
@@ -42,12 +42,12 @@ def setup() -> ResponseReturnValue:
         form = SetupForm(obj=existing, meta={"csrf": True})
     if not form.validate_on_submit():
         return render_template("setup.html", form=form), 422 if form.is_submitted() else 200
-    hashed = hash_password(normalised(form.password.data))
+    stored = hashed(str(form.password.data), hub().vault)
     with writing() as session:
         if not first_owner.is_open(session, data_dir, token) or not first_owner.use(session, token):
             abort(404)
         user = first_owner.make_owner(
-            session, form.email.data, form.your_name.data or "", hashed, form.settings(), now()
+            session, form.email.data, form.your_name.data or "", stored, form.settings(), now()
         )
         account = Account.of(user)
     first_owner.remember_owner(data_dir)
