@@ -4,8 +4,9 @@ import re
 
 import pytest
 
+from pbxhub.webhooks.connection_check import check_connection
 from pbxhub.webhooks.connection_presets import Preset, filled_in, find_preset, presets
-from pbxhub.webhooks.connection_spec import check_connection, dump_connection, load_connection, may_go_to
+from pbxhub.webhooks.connection_spec import dump_connection, load_connection, may_go_to
 from pbxhub.webhooks.spec import SpecError
 
 NEEDED = {"google", "google-service", "hubspot", "hubspot-private", "zoho", "kommo", "amocrm", "bitrix24", "salesforce",

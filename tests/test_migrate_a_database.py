@@ -18,8 +18,9 @@ from pbxhub.cli import main
 from pbxhub.paths import MIGRATIONS
 from pbxhub.steering.number_rules import wrong_rules
 from pbxhub.store.accounts import COMMON_FOLDER, AuditEntry, Pbx, Project, User
+from pbxhub.store.all_tables import metadata
 from pbxhub.store.history import Call, LiveCall
-from pbxhub.store.migrate import metadata, migrate
+from pbxhub.store.migrate import migrate
 from pbxhub.store.ordered_calls import DialPlan
 from pbxhub.store.schema_revision import is_current, next_revision
 from pbxhub.store.session import Database

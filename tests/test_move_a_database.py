@@ -15,9 +15,10 @@ from pbxhub.maintenance.backup_file import BackupError
 from pbxhub.maintenance.move import move
 from pbxhub.settings import read_settings, with_key
 from pbxhub.store.accounts import AuditEntry, Project
+from pbxhub.store.all_tables import metadata
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call
-from pbxhub.store.migrate import metadata, migrate
+from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing import await_until
 from pbxhub.vault import Vault

@@ -12,12 +12,12 @@ from sqlalchemy import Connection, event, func, insert, select, text, update
 
 from pbxhub.delivery.outbox import Selection
 from pbxhub.delivery.prune import prune
+from pbxhub.store.all_tables import metadata
 from pbxhub.store.api import Attributes, KeptAnswer
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, Attempt, Delivery, WebhookPace
 from pbxhub.store.events import EventRow, NewEvent, keep
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
-from pbxhub.store.migrate import metadata
 from pbxhub.store.notices import Notice
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.queue_pauses import QueuePause

@@ -10,7 +10,7 @@ from sqlalchemy import Table
 
 from bench.scale.inputs import POSTGRESQL, SQLITE
 from bench.scale.model import Found, Setup, simulate
-from pbxhub.store.migrate import metadata
+from pbxhub.store.all_tables import metadata
 
 PAGE = (Path(__file__).parents[1] / "docs" / "scale.md").read_text()
 FEW = Setup(backlog=40)

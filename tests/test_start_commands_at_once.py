@@ -23,7 +23,7 @@ LATE = {
     "running.py, services.py, opening.py, tracing.py": "a process loads the parts that it runs",
     "store/session.py, store/columns.py, database_url.py": "a driver or dialect is loaded for its database",
     "store/clock.py": "a command without logs loads nothing that writes them",
-    "account/first_owner.py": "a setup link is made without the ready-made webhooks",
+    "store/new_projects.py": "the command line finds a project without the ready-made webhooks",
     "ami/pbx_rows.py": "a CEL table in a database is rare",
     "webhooks/phones.py, steering/number_rules.py": "the numbers of all countries are loaded where one is read",
 }

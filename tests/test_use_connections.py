@@ -7,7 +7,8 @@ import pytest
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Receiver, Reply
-from pbxhub.webhooks.connection_spec import ConnectionSpec, check_connection, load_connection, may_go_to
+from pbxhub.webhooks.connection_check import check_connection
+from pbxhub.webhooks.connection_spec import ConnectionSpec, load_connection, may_go_to
 from tests.support.connections import connect, using
 from tests.support.outbox_world import AFTER, NOON, World, context_of, report
 from tests.support.waiting import wait_until

@@ -24,14 +24,8 @@ from pbxhub.store.connections import FOREVER, NEW, READY, Connection, connection
 from pbxhub.store.webhooks import Webhook, remember_version, touch_webhooks
 from pbxhub.translatable import say
 from pbxhub.vault import VaultError
-from pbxhub.webhooks.connection_spec import (
-    ConnectionSpec,
-    check_connection,
-    dump_connection,
-    load_connection,
-    may_go_to,
-    secret_problem,
-)
+from pbxhub.webhooks.connection_check import check_connection, secret_problem
+from pbxhub.webhooks.connection_spec import ConnectionSpec, dump_connection, load_connection, may_go_to
 from pbxhub.webhooks.spec import FieldError, SpecError
 from pbxhub.webhooks.spec_json import join, wrong_at
 

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from pbxhub.account.tokens import hash_of
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Membership, Project, User
+from pbxhub.store.new_projects import add_project
 from pbxhub.store.session import Database, insert_into
 from pbxhub.store.sign_in_rows import FirstSetup
 from pbxhub.translatable import Sentence, say
@@ -79,8 +80,6 @@ def make_owner(
     )  # fmt: skip
     projects = list(session.scalars(select(Project).order_by(Project.id)))
     if not projects:
-        from pbxhub.store.new_projects import add_project
-
         projects = [Project(name=settings["name"], created_on=now)]
         add_project(session, projects[0])
     for field, text in settings.items():

@@ -1,4 +1,4 @@
-"""Projects: who may create one, and its settings."""
+"""Projects: who may create one, with which name, time zone and country; and which ones there are."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -10,19 +10,15 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access, HubAccess, may_operate
-from pbxhub.account.audit_log import fields, note, note_of_hub
+from pbxhub.account.audit_log import note_of_hub
 from pbxhub.account.operators import operators_of
 from pbxhub.account.refusals import Refusal
-from pbxhub.account.texts import read_lines, read_whole_numbers
-from pbxhub.account.working_times import read_working_time
+from pbxhub.account.texts import read_lines
 from pbxhub.store.accounts import Membership, Project, User
 from pbxhub.store.new_projects import add_project
-from pbxhub.store.webhooks import touch_webhooks
 from pbxhub.translatable import Sentence, say
 
 LONGEST = {"name": 200, "time_zone": 64, "country": 2}  # characters
-RANGES = {"recording_link_days": (0, 3650)}
-_SETTINGS = (*LONGEST, *RANGES, "working_hours", "holidays")
 _MOST_NAMED = 3
 _MOST_CHOICES = 30
 
@@ -95,30 +91,6 @@ def delete_project(session: Session, access: Access) -> None:
     """Deletes the project with everything in it."""
     note_of_hub(session, access, "project deleted", access.project.name)
     session.execute(delete(Project).where(Project.id == access.project.id))
-
-
-def change_project(session: Session, access: Access, given: Mapping[str, Any]) -> list[Refusal]:
-    """Changes those of name, time zone, country, working hours, holidays and the lifetime of links to recordings that
-    are given; or says everything that is wrong with them."""
-    read, times, days = read_project(given), read_working_time(given), read_whole_numbers(given, RANGES)
-    if isinstance(read, list) or isinstance(times, list) or isinstance(days, list):
-        return [each for part in (read, times, days) if isinstance(part, list) for each in part]
-    project = access.project
-    before = fields(project, *_SETTINGS)
-    for name, value in {**read, **times, **days}.items():
-        setattr(project, name, value)
-    session.flush()
-    touch_webhooks(session, project.id)  # their times, numbers and links are made by these settings
-    note(session, access, "project changed", project.name, before, fields(project, *_SETTINGS))
-    return []
-
-
-def revoke_recording_links(session: Session, access: Access) -> None:
-    """No link to a recording that was made until now works any longer; new requests get new ones."""
-    access.project.recording_link_series += 1
-    session.flush()
-    touch_webhooks(session, access.project.id)
-    note(session, access, "recording links revoked", access.project.name)
 
 
 def read_project(given: Mapping[str, Any]) -> dict[str, str] | list[Refusal]:

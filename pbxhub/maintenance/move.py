@@ -14,7 +14,8 @@ from sqlalchemy.types import BigInteger
 
 from pbxhub import __version__
 from pbxhub.maintenance.backup_file import BackupError
-from pbxhub.store.migrate import metadata, migrate
+from pbxhub.store.all_tables import metadata
+from pbxhub.store.migrate import migrate
 from pbxhub.store.schema_revision import is_known, revision_of, why_not_current
 from pbxhub.store.session import Database
 

@@ -21,9 +21,9 @@ from sqlalchemy import Column, Table, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from pbxhub.store.accounts import User
+from pbxhub.store.all_tables import metadata
 from pbxhub.store.hub_keys import HubKeys, new_row, random_root
 from pbxhub.store.key_check import KeyCheck, add_check, drop_other_checks
-from pbxhub.store.migrate import metadata
 from pbxhub.store.session import Database
 from pbxhub.store.sign_in_rows import KeptForm
 from pbxhub.vault import Vault

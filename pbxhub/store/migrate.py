@@ -1,54 +1,12 @@
-"""Migrates a database to the newest schema. Imports every table."""
+"""Migrates a database to the newest schema."""
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 
 from pbxhub.paths import MIGRATIONS
-from pbxhub.store import (
-    accounts,
-    api,
-    connections,
-    delivery_rows,
-    dial_addresses,
-    events,
-    history,
-    hub_keys,
-    key_check,
-    listeners,
-    notices,
-    ordered_calls,
-    parts,
-    questions,
-    queue_pauses,
-    resends,
-    sign_in_rows,
-    webhooks,
-)
 from pbxhub.store.schema_revision import goes_down, next_revision, revision_on
-from pbxhub.store.session import Base, Database
-
-metadata = Base.metadata
-TABLES = (
-    accounts,
-    webhooks,
-    connections,
-    history,
-    delivery_rows,
-    questions,
-    queue_pauses,
-    resends,
-    sign_in_rows,
-    notices,
-    ordered_calls,
-    dial_addresses,
-    parts,
-    events,
-    api,
-    hub_keys,
-    key_check,
-    listeners,
-)
+from pbxhub.store.session import Database
 
 _MIGRATING = 0x7062786D  # of the advisory lock; any number that nothing else uses
 

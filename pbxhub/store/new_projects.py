@@ -3,13 +3,14 @@
 from sqlalchemy.orm import Session
 
 from pbxhub.store.accounts import Project
-from pbxhub.store.webhooks import Webhook, remember_version
-from pbxhub.webhooks.gallery import default_event
 
 
 def add_project(session: Session, project: Project) -> None:
     """Adds a project with its locked event: after the call → Google Analytics, switched off until its ids are
     entered."""
+    from pbxhub.store.webhooks import Webhook, remember_version
+    from pbxhub.webhooks.gallery import default_event
+
     session.add(project)
     session.flush()
     ready = default_event().webhooks[0]

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from pbxhub.webhooks.auth import keeps_secret
 from pbxhub.webhooks.chains import check_chains
 from pbxhub.webhooks.check import check_name, check_set_name, check_stage, problems
-from pbxhub.webhooks.connection_spec import ConnectionSpec, check_connection
+from pbxhub.webhooks.connection_check import check_connection
+from pbxhub.webhooks.connection_spec import ConnectionSpec
 from pbxhub.webhooks.gallery import unfilled
 from pbxhub.webhooks.spec import WebhookSpec
 from pbxhub.webhooks.spec_json import FieldError, SpecError, join, json_schema, read_as, too_many, write, wrong_at

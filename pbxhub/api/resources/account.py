@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account import dial_plans as dial_plan_rules
 from pbxhub.account import pbxs as pbx_rules
-from pbxhub.account import projects as projects_rules
+from pbxhub.account import project_settings
 from pbxhub.account.access import Access, row_of
 from pbxhub.account.dial_plans import dial_plan_to_change
 from pbxhub.account.employees import delete_employee, save_employee
@@ -58,7 +58,7 @@ def change_project(session: Session, access: Access, data: dict[str, Any], proje
     """Changes name, time zone, country, working hours, holidays or the lifetime of links to recordings."""
     row = _own(access, project_id).project
     check_match(_PROJECT.dump(row))
-    refuse_all(projects_rules.change_project(session, access, data))
+    refuse_all(project_settings.change_project(session, access, data))
     return tagged(_PROJECT.dump(row))
 
 
@@ -67,7 +67,7 @@ def change_project(session: Session, access: Access, data: dict[str, Any], proje
 @changes("project.change")
 def revoke_recording_links(session: Session, access: Access, project_id: int) -> None:
     """Revokes every link to a recording that was made until now; later requests get new ones."""
-    projects_rules.revoke_recording_links(session, _own(access, project_id))
+    project_settings.revoke_recording_links(session, _own(access, project_id))
 
 
 @account.get("/pbxs")

@@ -3,7 +3,7 @@
 from marshmallow import Schema, fields, validate
 
 from pbxhub.account.dial_plans import LONGEST, RANGES
-from pbxhub.account.projects import RANGES as PROJECT_RANGES
+from pbxhub.account.project_settings import RANGES as PROJECT_RANGES
 from pbxhub.account.saved_filters import FIELDS, LONGEST_NAME, LONGEST_VALUE
 from pbxhub.api.schemas.base import given, ranged, ruled, text, times
 from pbxhub.steering.number_rules import MOST_RULES

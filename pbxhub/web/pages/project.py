@@ -8,13 +8,8 @@ from werkzeug.datastructures import MultiDict
 
 from pbxhub.account.access import row_of
 from pbxhub.account.alerts import add_alert, remove_alert
-from pbxhub.account.projects import (
-    change_project,
-    delete_project,
-    make_project,
-    refuse_new_project,
-    revoke_recording_links,
-)
+from pbxhub.account.project_settings import change_project, revoke_recording_links
+from pbxhub.account.projects import delete_project, make_project, refuse_new_project
 from pbxhub.store.accounts import Project
 from pbxhub.store.notices import NoticeTarget
 from pbxhub.web.kept_forms import kept
