@@ -27,7 +27,7 @@ def main() -> None:
     """
     # what a command loads stays to its end: to look for garbage in it at every 700 new objects takes a seventh of the
     # start, and looking once more when the interpreter ends takes 0.1 s
-    gc.set_threshold(100_000)
+    gc.set_threshold(200_000)
     atexit.register(gc.freeze)
 
 

@@ -34,6 +34,18 @@ def test_a_migrated_database_is_what_the_code_says(database: Database) -> None:
         assert compare_metadata(context, metadata) == []
 
 
+def test_an_index_has_the_rows_that_the_code_says(database: Database) -> None:
+    """Of which rows it is, PostgreSQL says in words of its own."""
+    of_sqlite = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql <> ''"
+    query = of_sqlite if database.is_sqlite else "SELECT indexname, indexdef FROM pg_indexes"
+    with database.engine.connect() as connection:
+        there = {name: sql.partition(" WHERE ")[2] for name, sql in connection.execute(text(query))}
+    said = {index.name: index.info.get("where", "") for table in metadata.tables.values() for index in table.indexes}
+    assert [name for name, condition in said.items() if bool(condition) != bool(there[name])] == []
+    if database.is_sqlite:
+        assert {name: there[name] for name in said} == said
+
+
 def test_down_leaves_nothing_and_up_again_is_current(database: Database) -> None:
     migrate(database, "base")
     assert inspect(database.engine).get_table_names() == ["alembic_version"]

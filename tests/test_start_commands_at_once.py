@@ -105,12 +105,50 @@ def test_listener_worker_and_agi_load_no_pages() -> None:
     assert modules_loaded_by("import pbxhub.running") & (PAGES | {"pbxhub.web", "pbxhub.api", "pbxhub.demo"}) == set()
 
 
-def test_a_pbx_is_added_without_the_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_pbxs_and_keys_are_changed_without_what_sends_and_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PBXHUB_DATA_DIR", str(tmp_path))
-    code = "from pbxhub.cli import main; main(sys.argv[1:], standalone_mode=False)"
-    add = ("pbx", "add", "--host", "pbx.example.com", "--username", "hub", "--secret", "s3cret")
-    modules_loaded_by(code, "migrate")
-    assert loaded_by(code, *add) & PAGES == set()
+    code = """
+import io, shlex
+from pbxhub.cli import main
+for line in sys.argv[1:]:
+    sys.stdin = io.StringIO("a long password")
+    main(shlex.split(line), standalone_mode=False)
+"""
+    add = "pbx add --host pbx.example.com --username hub --secret s3cret"
+    modules_loaded_by(code, "migrate", add)  # with the first PBX a project is made
+    loaded = modules_loaded_by(
+        code,
+        add,
+        "user add anna@example.com --operator --project 'My project'",
+        "user add boris@example.com",
+        "user operator boris@example.com",
+        "user password anna@example.com",
+        "user link anna@example.com",
+        "rotate-key --new-root",
+        "prune",
+    )
+    unused = {
+        "alembic",
+        "phonenumbers",
+        "psycopg",
+        "pycurl",
+        "structlog",
+        "sqlalchemy.dialects.postgresql",
+        "pbxhub.account.installation",
+        "pbxhub.delivery.context",
+        "pbxhub.sending.sender",
+        "pbxhub.webhooks.gallery",
+        "pbxhub.webhooks.request",
+        "pbxhub.webhooks.template",
+    }
+    assert loaded & (PAGES | unused) == set()
+
+
+def test_a_new_key_is_printed_without_the_tables() -> None:
+    code = "from pbxhub.cli import main; main(['rotate-key', '--print-new'], standalone_mode=False)"
+    assert "sqlalchemy.orm" not in modules_loaded_by(code)
 
 
 def test_old_history_is_deleted_without_what_sends_and_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,14 +30,12 @@ def rotate_key(print_new: bool, new_root: bool) -> None:
     If it is interrupted, run it again: it continues. Before you run it, start every process of the hub with both keys.
     With --new-root, stop every process first.
     """
+    if print_new:
+        _print_new_key()
+        return
     from pbxhub.hub_database import database_named, open_hub_database
     from pbxhub.maintenance.rotate_key import renew_root, rotate
-    from pbxhub.settings import key_text
-    from pbxhub.vault import KEY_BYTES
 
-    if print_new:
-        click.echo(key_text(os.urandom(KEY_BYTES)))
-        return
     hub = open_hub_database()
     with database_named():
         done = rotate(hub.database, hub.vault, _show)
@@ -93,6 +91,13 @@ def lost_key(confirmed: bool) -> None:
     _show_removed(users)
     if unreadable:
         click.echo(f"Enter these {len(unreadable)} secrets again:\n" + _named(unreadable))
+
+
+def _print_new_key() -> None:
+    from pbxhub.settings import key_text
+    from pbxhub.vault import KEY_BYTES
+
+    click.echo(key_text(os.urandom(KEY_BYTES)))
 
 
 def _unreadable(found: "tuple[Unreadable, ...]") -> str:

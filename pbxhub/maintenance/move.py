@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 from sqlalchemy import Connection, Integer, Row, Table, func, insert, select, text, tuple_
 from sqlalchemy.types import BigInteger
 
@@ -116,13 +115,13 @@ def _copy_in(connection: Connection, table: Table, rows: Sequence[Row[Any]]) -> 
     processes = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in table.columns]
     names = ", ".join(dialect.identifier_preparer.quote(column.name) for column in table.columns)
     into = f"COPY {dialect.identifier_preparer.format_table(table)} ({names}) FROM STDIN"
-    driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+    driver: Any = connection.connection.driver_connection
     try:
         with driver.cursor() as cursor, cursor.copy(into.encode()) as copy:
             for row in rows:
                 pairs = zip(row, processes, strict=True)
                 copy.write_row([value if process is None else process(value) for value, process in pairs])
-    except psycopg.Error as error:
+    except dialect.loaded_dbapi.Error as error:
         raise BackupError(f"Copying {table.name} failed: {error}. Run the command again; it continues.") from None
 
 
