@@ -99,9 +99,7 @@ class PbxListener:
         self._tracker = row.new_tracker()
         self._connecting: asyncio.Task[None] | None = None
         self._connection: AmiConnection | None = None
-        self._placing = Placing(
-            context, row, self._ask, lambda: self._observed.state.name == "connected", self._inbox.put
-        )
+        self._placing = Placing(context, row, self._ask, self._is_connected, self._inbox.put)
         self._started_on = row.asterisk_started_on
         self._known_before = frozenset[str]()  # channels, when the connection broke
         self._rate = EventRate(time.monotonic())
@@ -121,6 +119,9 @@ class PbxListener:
         known, self.row = self.row, row
         if (row.endpoints, row.own_numbers) != (known.endpoints, known.own_numbers):
             self._tracker.know_employees(row.endpoints, row.own_numbers)
+
+    def _is_connected(self) -> bool:
+        return self._observed.state.name == "connected"
 
     def _tracker_of_cel(self) -> Tracker:
         """For one call. It knows the trunks: CEL gives the leg of an IAX2 trunk the context "default"."""

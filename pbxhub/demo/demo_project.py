@@ -1,6 +1,6 @@
 """The demo's project: a PBX, employees, numbers, and one webhook per moment and format."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import select, update
@@ -21,6 +21,84 @@ EMPLOYEES = (
 )
 NUMBERS = (("5550100", "Main line"), ("5550103", "Support queue"), ("5550109", "Recorded line"))
 
+
+def _text(name: str, value: str) -> Parameter:
+    return Parameter(name, "text", value)
+
+
+_CONTACT = Parameter(
+    "contact",
+    "object",
+    children=(
+        _text("phone", "<<caller_e164>>"),
+        _text("name", "<<caller_name>>"),
+        Parameter("phone_sha256", "sha256", "<<caller|digits>>"),
+    ),
+)
+_EMPLOYEE = Parameter(
+    "employee",
+    "object",
+    children=(
+        _text("extension", "<<extension>>"),
+        _text("name", "<<employee_name>>"),
+        _text("id", "<<manager_id>>"),
+    ),
+)
+_STARTED = RequestSpec(
+    url="/crm/call-started",
+    parameters=(_text("call", "<<call_id>>"), _CONTACT, _text("line", "<<n_alias>>")),
+)
+_POPUP = RequestSpec(
+    method="GET",
+    url="/popup/<<forward_to>>",
+    format="none",
+    query=(Field("phone", "<<caller>>"), Field("line", "<<dst>>"), Field("how", "<<forward_kind>>")),
+)
+_CLOSE_POPUP = RequestSpec(
+    method="GET",
+    url="/popup/<<extension>>/close",
+    format="none",
+    query=(Field("phone", "<<caller>>"), Field("how", "<<ring_status>>")),
+)
+_CHAT = RequestSpec(
+    url="/chat",
+    parameters=(_text("text", "<<employee_name|default:Somebody>> talks with <<caller>> <<caller_name>>"),),
+)
+_FINISHED = RequestSpec(
+    url="/crm/call-finished",
+    parameters=(
+        _text("call", "<<call_id>>"),
+        _CONTACT,
+        _EMPLOYEE,
+        _text("status", "<<disposition>>"),
+        _text("started", "<<calldate>>"),
+        _text("talk_seconds", "<<billsec>>"),
+        _text("recording", "<<recording_file>>"),
+    ),
+)
+_MISSED = RequestSpec(
+    url="/analytics/missed",
+    format="form",
+    parameters=(_text("phone", "<<caller>>"), _text("status", "<<disposition>>"), _text("waited", "<<waittime>>")),
+)
+_OUTGOING = RequestSpec(
+    url="/crm/outgoing",
+    parameters=(_text("to", "<<dst>>"), _EMPLOYEE, _text("status", "<<disposition>>")),
+)
+_BROKEN = RequestSpec(url="/broken/old-crm", parameters=(_text("phone", "<<caller>>"),))
+_IS_MISSED = (Filter("is_missed", "equals", "true"),)
+_WEBHOOKS = (
+    ("CRM: a call comes in", "incoming.before", WebhookSpec(_STARTED)),
+    ("Pop-up at the employee's screen", "incoming.forward", WebhookSpec(_POPUP)),
+    ("Close the pop-up: the phone stopped ringing", "incoming.unring", WebhookSpec(_CLOSE_POPUP)),
+    ("Chat: who talks with whom", "incoming.pickup", WebhookSpec(_CHAT)),
+    ("CRM: a call is over", "incoming.after", WebhookSpec(_FINISHED)),
+    ("Analytics: missed calls", "incoming.after", WebhookSpec(_MISSED, filters=_IS_MISSED)),
+    ("CRM: an outgoing call is over", "outgoing.after", WebhookSpec(_OUTGOING)),
+    ("Old CRM (answers 500)", "incoming.after", WebhookSpec(_BROKEN, retry=Retry("fast"))),
+)
+"""One webhook per moment and format, so that the table shows what is possible: name, stage, and what it sends, to paths
+of the receiver."""
 
 _BUILT_IN = select(Pbx).where(Pbx.name == PBX, Pbx.host == "127.0.0.1")
 
@@ -65,87 +143,19 @@ def _make(session: Session, endpoints: Endpoints, now: datetime) -> Pbx:
     )
     session.add_all(Number(project_id=project.id, pbx_id=pbx.id, did=did, label=label) for did, label in NUMBERS)
     session.add_all(
-        Webhook(project_id=project.id, name=name, stage=stage, position=position, spec=spec, created_on=now)
-        for position, (name, stage, spec) in enumerate(_webhooks(endpoints.receiver_url), start=1)
+        Webhook(
+            project_id=project.id,
+            name=name,
+            stage=stage,
+            position=position,
+            spec=_sent_to(endpoints.receiver_url, spec),
+            created_on=now,
+        )
+        for position, (name, stage, spec) in enumerate(_WEBHOOKS, start=1)
     )
     touch_webhooks(session, project.id)
     return pbx
 
 
-def _text(name: str, value: str) -> Parameter:
-    return Parameter(name, "text", value)
-
-
-def _webhooks(receiver: str) -> list[tuple[str, str, WebhookSpec]]:
-    """One webhook per moment and format, so that the table shows what is possible."""
-    contact = Parameter(
-        "contact",
-        "object",
-        children=(
-            _text("phone", "<<caller_e164>>"),
-            _text("name", "<<caller_name>>"),
-            Parameter("phone_sha256", "sha256", "<<caller|digits>>"),
-        ),
-    )
-    employee = Parameter(
-        "employee",
-        "object",
-        children=(
-            _text("extension", "<<extension>>"),
-            _text("name", "<<employee_name>>"),
-            _text("id", "<<manager_id>>"),
-        ),
-    )
-    started = RequestSpec(
-        url=f"{receiver}/crm/call-started",
-        parameters=(_text("call", "<<call_id>>"), contact, _text("line", "<<n_alias>>")),
-    )
-    popup = RequestSpec(
-        method="GET",
-        url=f"{receiver}/popup/<<forward_to>>",
-        format="none",
-        query=(Field("phone", "<<caller>>"), Field("line", "<<dst>>"), Field("how", "<<forward_kind>>")),
-    )
-    close_popup = RequestSpec(
-        method="GET",
-        url=f"{receiver}/popup/<<extension>>/close",
-        format="none",
-        query=(Field("phone", "<<caller>>"), Field("how", "<<ring_status>>")),
-    )
-    chat = RequestSpec(
-        url=f"{receiver}/chat",
-        parameters=(_text("text", "<<employee_name|default:Somebody>> talks with <<caller>> <<caller_name>>"),),
-    )
-    finished = RequestSpec(
-        url=f"{receiver}/crm/call-finished",
-        parameters=(
-            _text("call", "<<call_id>>"),
-            contact,
-            employee,
-            _text("status", "<<disposition>>"),
-            _text("started", "<<calldate>>"),
-            _text("talk_seconds", "<<billsec>>"),
-            _text("recording", "<<recording_file>>"),
-        ),
-    )
-    missed = RequestSpec(
-        url=f"{receiver}/analytics/missed",
-        format="form",
-        parameters=(_text("phone", "<<caller>>"), _text("status", "<<disposition>>"), _text("waited", "<<waittime>>")),
-    )
-    outgoing = RequestSpec(
-        url=f"{receiver}/crm/outgoing",
-        parameters=(_text("to", "<<dst>>"), employee, _text("status", "<<disposition>>")),
-    )
-    broken = RequestSpec(url=f"{receiver}/broken/old-crm", parameters=(_text("phone", "<<caller>>"),))
-    is_missed = (Filter("is_missed", "equals", "true"),)
-    return [
-        ("CRM: a call comes in", "incoming.before", WebhookSpec(started)),
-        ("Pop-up at the employee's screen", "incoming.forward", WebhookSpec(popup)),
-        ("Close the pop-up: the phone stopped ringing", "incoming.unring", WebhookSpec(close_popup)),
-        ("Chat: who talks with whom", "incoming.pickup", WebhookSpec(chat)),
-        ("CRM: a call is over", "incoming.after", WebhookSpec(finished)),
-        ("Analytics: missed calls", "incoming.after", WebhookSpec(missed, filters=is_missed)),
-        ("CRM: an outgoing call is over", "outgoing.after", WebhookSpec(outgoing)),
-        ("Old CRM (answers 500)", "incoming.after", WebhookSpec(broken, retry=Retry("fast"))),
-    ]
+def _sent_to(receiver: str, spec: WebhookSpec) -> WebhookSpec:
+    return replace(spec, request=replace(spec.request, url=f"{receiver}{spec.request.url}"))

@@ -113,10 +113,7 @@ def _flask(settings: Settings, vault: Vault) -> dict[str, object]:
 
 
 def _sign_in(settings: Settings, vault: Vault) -> dict[str, object]:
-    secure = settings.public_url.startswith("https:")
-    path = cookie_path(settings)
-    totp_key = base64.urlsafe_b64encode(vault.derive("two-factor")).decode()
-    return {
+    return _second_factor(settings, vault) | {
         "SECURITY_PASSWORD_SALT": vault.password_salt,
         "SECURITY_PASSWORD_HASH": "argon2",  # as account/passwords.py does
         "SECURITY_PASSWORD_LENGTH_MIN": SHORTEST,
@@ -134,6 +131,18 @@ def _sign_in(settings: Settings, vault: Vault) -> dict[str, object]:
         "SECURITY_CHANGE_URL": "/change-password",
         "SECURITY_POST_CHANGE_VIEW": "profile.index",
         "SECURITY_EMAIL_VALIDATOR_ARGS": {"check_deliverability": False, "test_environment": True},
+        "SECURITY_API_ENABLED_METHODS": ["session"],
+        "SECURITY_FRESHNESS": timedelta(hours=4),
+        "SECURITY_FRESHNESS_GRACE_PERIOD": timedelta(hours=1),
+        "SECURITY_CSRF_COOKIE_NAME": None,
+        "SECURITY_CACHE_CONTROL": {},  # the library's "no-store=True" is no directive: see http_protection.py
+    }
+
+
+def _second_factor(settings: Settings, vault: Vault) -> dict[str, object]:
+    secure, path = settings.public_url.startswith("https:"), cookie_path(settings)
+    totp_key = base64.urlsafe_b64encode(vault.derive("two-factor")).decode()
+    return {
         "SECURITY_TWO_FACTOR": True,
         "SECURITY_TWO_FACTOR_ENABLED_METHODS": ["authenticator"],
         "SECURITY_TWO_FACTOR_ALWAYS_VALIDATE": True,
@@ -145,9 +154,4 @@ def _sign_in(settings: Settings, vault: Vault) -> dict[str, object]:
         "SECURITY_MULTI_FACTOR_RECOVERY_CODES_KEYS": [totp_key],
         "SECURITY_TOTP_SECRETS": {"1": totp_key},
         "SECURITY_TOTP_ISSUER": "pbxhub",
-        "SECURITY_API_ENABLED_METHODS": ["session"],
-        "SECURITY_FRESHNESS": timedelta(hours=4),
-        "SECURITY_FRESHNESS_GRACE_PERIOD": timedelta(hours=1),
-        "SECURITY_CSRF_COOKIE_NAME": None,
-        "SECURITY_CACHE_CONTROL": {},  # the library's "no-store=True" is no directive: see http_protection.py
     }

@@ -31,24 +31,45 @@ def editor_data(
     session: Session, access: Access, webhook: Webhook, source: Webhook | None, sample: str = ""
 ) -> dict[str, Any]:
     """JSON for the page, without secrets. sample: what to begin with, as played_calls.stage_of_history reads it."""
-    others = [row for row in live_webhooks(session, access) if row.id != webhook.id]
-    begun = stage_of_history(session, access, sample)
-    names = names_of(session, access.project.id, [begun[1]] if begun else [])
+    return {
+        **_of_webhook(webhook, source),
+        **_of_project(session, access, webhook),
+        **_of_every_webhook(),
+        **_samples(session, access, webhook.stage, sample),
+    }
+
+
+def _of_webhook(webhook: Webhook, source: Webhook | None) -> dict[str, Any]:
     return {
         "id": webhook.id,
         "copyOf": source.id if source else None,
         "revision": webhook.revision,
         "name": webhook.name,
         "set": webhook.set_name or "",
-        "sets": sorted({row.set_name for row in others if row.set_name}),
         "stage": webhook.stage,
         "enabled": webhook.enabled,
         "spec": dump_spec(webhook.spec),
         "hasSecret": bool(webhook.secret_sealed),
         "hasTlsKey": bool(webhook.tls_key_sealed),
+        "source": {"stage": source.stage, "name": source.name} if source else None,
+    }
+
+
+def _of_project(session: Session, access: Access, webhook: Webhook) -> dict[str, Any]:
+    """What the webhook can name: connections, sets, and the other webhooks."""
+    others = [row for row in live_webhooks(session, access) if row.id != webhook.id]
+    return {
         "connections": [row.name for row in connections_of(session, access.project.id)],
         "connectionsPage": url_for("connections.index", project_id=access.project.id),
-        "source": {"stage": source.stage, "name": source.name} if source else None,
+        "sets": sorted({row.set_name for row in others if row.set_name}),
+        "chain": [row.name for row in others if row.stage == CHAIN],
+        "awaitable": [row.name for row in others if row.stage not in (QUESTION, *OTHER_STAGES)],
+    }
+
+
+def _of_every_webhook() -> dict[str, Any]:
+    """What there is to choose from."""
+    return {
         "stageGroups": [
             {"title": title, "stages": [asdict(choice) for choice in choices]} for title, choices in stage_groups()
         ],
@@ -60,13 +81,18 @@ def editor_data(
             for one in PRESETS
         ],
         "retries": {name: list(delays) for name, delays in PROFILES.items()},
-        "chain": [row.name for row in others if row.stage == CHAIN],
-        "awaitable": [row.name for row in others if row.stage not in (QUESTION, *OTHER_STAGES)],
+    }
+
+
+def _samples(session: Session, access: Access, stage: str, sample: str) -> dict[str, Any]:
+    """Calls to try the webhook with; the one to begin with is the first."""
+    calls = call_choices(session, access, stage)
+    if begun := stage_of_history(session, access, sample):
+        names = names_of(session, access.project.id, [begun[1]])
+        calls.insert(0, {"value": sample, "name": _of_call(begun[1], names)})
+    return {
         "samples": [{"value": code, "name": said(name)} for code, name in sample_names().items()],
-        "calls": [
-            *([{"value": sample, "name": _of_call(begun[1], names)}] if begun else ()),
-            *call_choices(session, access, webhook.stage),
-        ],
+        "calls": calls,
         "sample": sample if begun else "",
     }
 
