@@ -1,4 +1,5 @@
-"""Passwords: one rule wherever one is chosen: at the first start, with an invitation, changed, or set anew by mail."""
+"""Passwords: one rule wherever one is chosen (at the first start, with an invitation, changed, set anew by mail or on
+the server), and how one is stored."""
 
 import base64
 import hmac

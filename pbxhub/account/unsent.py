@@ -36,7 +36,7 @@ class UntakenFilter:
 
 
 class Untaken(NamedTuple):
-    """webhooks: those of this stage, each with its reason; none if no webhook has this event."""
+    """webhooks: those of this stage, each with its reason; none if no webhook is set up for it."""
 
     event: StageEvent
     call: Call

@@ -1,4 +1,4 @@
-"""The forms of a project's settings. account/projects.py has the rules."""
+"""The forms of a project's settings. The rules are in account/projects.py and project_settings.py."""
 
 from functools import cache
 from typing import Any

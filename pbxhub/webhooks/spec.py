@@ -184,7 +184,7 @@ class Limits:
     """in_flight: requests of this webhook at once. deadline: seconds for one attempt, all phases together.
 
     per_minute: attempts of this webhook within a minute, evenly spread; 0: as many as there are. delay: seconds between
-    the event and the first attempt.
+    the stage and the first attempt.
     """
 
     in_flight: int = 8

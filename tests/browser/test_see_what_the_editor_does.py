@@ -132,14 +132,14 @@ def test_the_own_system_is_asked_for_a_real_call(site: Site, anna: Page) -> None
         expect(anna.locator("#asked .alert")).to_contain_text("it goes to 199")
 
 
-def test_events_are_chosen_in_groups_and_say_when_they_happen(site: Site, anna: Page) -> None:
+def test_stages_are_chosen_in_groups_and_say_when_they_happen(site: Site, anna: Page) -> None:
     anna.goto(f"{site.url}/projects/{site.project}/webhooks/2/edit")
-    events = anna.get_by_label("Event", exact=True)
-    expect(events.locator("optgroup").first).to_have_attribute("label", "Incoming calls")
-    expect(events).to_have_accessible_description(
+    stages = anna.get_by_label("Stage", exact=True)
+    expect(stages.locator("optgroup").first).to_have_attribute("label", "Incoming calls")
+    expect(stages).to_have_accessible_description(
         "The call is over: how it ended, how long it took and who spoke are known."
     )
-    events.select_option("call.voicemail")
+    stages.select_option("call.voicemail")
     expect(anna.get_by_text("The call was sent to voicemail.")).to_be_visible()
     anna.goto(f"{site.url}/projects/{site.project}/webhooks/2/copy")
     expect(anna.get_by_role("group", name="Outgoing calls").get_by_role("radio")).to_have_count(3)

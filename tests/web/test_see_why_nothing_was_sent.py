@@ -245,4 +245,4 @@ def test_a_page_looks_through_so_many_stages_and_the_next_one_goes_on(
     text = " ".join(editor.get(f"{page}?{following}").text.split())
     assert "it is “true”" in text
     assert "looked through here" not in text
-    assert "No webhook has this event." in editor.get(f"{page}?all=1").text
+    assert "No webhook is set up for this stage." in editor.get(f"{page}?all=1").text

@@ -1,4 +1,4 @@
-"""Connections: credentials kept once for many events."""
+"""Connections: credentials kept once for many webhooks."""
 
 from marshmallow import Schema, fields
 

@@ -1,4 +1,4 @@
-"""Resthooks: each subscriber is a webhook of the hub's own, so its deliveries have lanes, retries and a history."""
+"""REST hooks: each subscriber is a webhook of the hub's own, so its deliveries have lanes, retries and a history."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -69,7 +69,7 @@ def edit(project_id: int, webhook_id: int) -> ResponseReturnValue:
 
 @pages.get("/<int:webhook_id>/copy")
 def copy(project_id: int, webhook_id: int) -> ResponseReturnValue:
-    """Copying: first for which event (the parameters that would not exist there are named), then the editor."""
+    """Copying: first for which stage (the parameters that would not exist there are named), then the editor."""
     with reading_project(project_id, "webhooks.change") as (session, access):
         source = webhook_of(session, access, webhook_id)
         stage = request.args.get("stage", "")
