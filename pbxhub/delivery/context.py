@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from pbxhub.delivery.handoff import Handoff
+from pbxhub.delivery.last_look import LastLook
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.wakeup import Wakeups
 from pbxhub.delivery.webhook_cache import WebhookCache
@@ -42,6 +43,7 @@ class DeliveryContext:
     webhook_cache: WebhookCache = field(default_factory=WebhookCache)
     wakeups: Wakeups = field(default_factory=Wakeups)
     handoff: Handoff = field(default_factory=Handoff)
+    last_look: LastLook = field(default_factory=LastLook)
 
 
 def open_context(settings: Settings, database: Database, vault: Vault) -> DeliveryContext:

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.store.clock import utc_now
 from pbxhub.store.columns import UtcDateTime
-from pbxhub.store.delivery_rows import LANES
+from pbxhub.store.delivery_rows import IS_QUEUED, LANES
 from pbxhub.store.postgresql import is_pooled
 from pbxhub.store.session import Database
 
@@ -45,7 +45,7 @@ _ASK = 10.0  # seconds between two checks whether PostgreSQL still answers
 LOOK_AGAIN = 4.0  # seconds until a worker's next claim without a wakeup: one may be lost, and clocks of hosts differ
 _DUE_BY = f"""
     SELECT EXISTS (SELECT 1 FROM (VALUES {", ".join(f"({lane})" for lane in LANES)}) AS one
-                    WHERE EXISTS (SELECT 1 FROM delivery WHERE state = 'pending' AND lane + 0 = one.column1
+                    WHERE EXISTS (SELECT 1 FROM delivery WHERE {IS_QUEUED} AND lane + 0 = one.column1
                                                            AND due_at <= :by))"""  # noqa: S608  it reads ix_delivery_soon alone
 log = structlog.get_logger(__name__)
 

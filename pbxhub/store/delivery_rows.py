@@ -67,6 +67,18 @@ STATES = (PENDING, WAITING, DELIVERED, FAILED, CANCELLED)
 FIRST_ATTEMPTS, RETRIES, BULK = LANES = 1, 2, 3
 """Lanes are separate queues, in the order of urgency: first attempts never wait behind retries or a bulk resend."""
 
+IS_QUEUED = "state || '' = 'pending'"
+"""As SQL: it is pending. Of all indexes ix_delivery_soon alone serves it.
+
+There are so few pending deliveries that PostgreSQL takes any index of them for as good as any other. But while somebody
+holds a transaction open, one that is read from its beginning has all deliveries that were sent since. So each condition
+is written in the way of one index.
+"""
+IS_PENDING = "state IN ('pending', '')"
+"""As SQL: it is pending. No index of pending deliveries serves it: other conditions lead to the few rows."""
+IS_FIRST = f"outcome = '' AND {IS_PENDING}"
+"""As SQL: its first attempt has not ended. Of all indexes ix_delivery_before alone serves it."""
+
 
 class Delivery(Base):
     """One webhook for one stage event: the row is the queue."""
@@ -74,16 +86,17 @@ class Delivery(Base):
     __tablename__ = "delivery"
     __table_args__ = (
         UniqueConstraint("stage_event_id", "webhook_id", "kind"),
-        # claim: which webhooks have something due, however much waits. + 0, so that the planner does not use it for
-        # queries that the next index serves
-        partial_index("ix_delivery_soon", text("(lane + 0)"), "due_at", "webhook_id", where="state = 'pending'"),
+        # claim: which webhooks have something due, however much waits. + 0 and IS_QUEUED, so that this index and the
+        # next one serve their own queries only
+        partial_index("ix_delivery_soon", text("(lane + 0)"), "due_at", "webhook_id", where=IS_QUEUED),
         # claim: the first due deliveries of each webhook
         partial_index("ix_delivery_due", "lane", "webhook_id", "due_at", where="state = 'pending'"),
-        partial_index("ix_delivery_claimed", "webhook_id", "due_at", where="claim_token IS NOT NULL"),
+        # what is in flight; the tokens of PostgreSQL begin with the number of their claim
+        partial_index("ix_delivery_claimed", "claim_token", "due_at", where="claim_token IS NOT NULL"),
         partial_index("ix_delivery_resend", "resend_id", where="resend_id IS NOT NULL"),
         partial_index("ix_delivery_held", "sequence_id", where="held"),
         # the deliveries that later ones of the same sequence wait for
-        partial_index("ix_delivery_before", "sequence_id", where="state = 'pending' AND outcome = ''"),
+        partial_index("ix_delivery_before", "sequence_id", where=IS_FIRST),
         partial_index(
             "ix_delivery_unchecked",
             "project_id",

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from pbxhub.calls.stages import CallReport, Stage, Value
 from pbxhub.delivery.context import DeliveryContext, PauseRule
 from pbxhub.delivery.handoff import Handoff
+from pbxhub.delivery.last_look import LastLook
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import AttemptResult, Batch, Claimed, Finished, Published, claim, publish, record
 from pbxhub.delivery.outbox.attempt_result import given_up
@@ -130,7 +131,10 @@ LINKS = Links(VAULT, "https://pbx.example.com")
 
 @lru_cache(maxsize=20)
 def _kept(database: Database) -> dict[str, Any]:
-    return {"links": LINKS, "webhook_cache": WebhookCache(), "wakeups": Wakeups(), "handoff": Handoff()}
+    return {
+        "links": LINKS, "webhook_cache": WebhookCache(), "wakeups": Wakeups(), "handoff": Handoff(),
+        "last_look": LastLook(),
+    }  # fmt: skip
 
 
 def context_of(database: Database, **changes: Any) -> DeliveryContext:

@@ -36,7 +36,7 @@ from pbxhub.delivery.outbox.webhook_rate import take_turns
 from pbxhub.delivery.webhook_cache import LiveWebhook
 from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.columns import AMONG, RAW_IDS, JsonColumn, UtcDateTime
-from pbxhub.store.ids import new_id
+from pbxhub.store.delivery_rows import IS_PENDING
 from pbxhub.store.postgresql import HURRIED
 from pbxhub.store.session import Base
 from pbxhub.webhooks.attached import load_files
@@ -72,18 +72,19 @@ def claim(
     session.flush()  # changes that record made in this transaction: the statements below bypass the session
     if not _may_choose(session):
         return Batch((), now + TRY_AGAIN, False)
-    due = find_due(session, now, chance)
+    due = find_due(session, now, chance, context.last_look)
     for webhook_id in {queue.webhook_id for queue in due.queues if not queue.live}:
         cancel_pending(session, webhook_id, now)
     ready = [queue for queue in due.queues if queue.live and queue.webhook_id not in without]
     if not ready or limit < 1:
         return Batch((), _ask_again(due, now), bool(ready))
-    room = Room(session, context.webhook_cache, now, rooms or {})
+    room = Room(session, context, now, rooms or {})
     chosen, more = choose(session, room, ready, limit, now, chance)
     chosen, hopeless = leave_lost(session, chosen, now)
-    claimed = _lease(session, hold_on(session, chosen, now), room.webhooks, now, lease)
+    claimed = _lease(session, hold_on(session, chosen, now), room, now, lease)
+    context.last_look.claimed(session, {one.id for one in claimed})
     take_turns(session, claimed)
-    given_up = _own(session, hopeless, room.webhooks, now, lease)
+    given_up = _own(session, hopeless, room, now, lease)
     next_due = due.next_due if claimed or given_up else _ask_again(due, now)
     return Batch(tuple(claimed), next_due, more or due.partly, tuple(given_up))
 
@@ -109,7 +110,7 @@ _TAKE = {
         text(f"""
     UPDATE delivery SET claim_token = :token, due_at = :until, attempts = attempts + 1,
            out_of_order = out_of_order OR held, held = false
-     WHERE {free.format(due=f"id {AMONG[dialect].format('ids')} AND state = 'pending' AND due_at <= :now")}
+     WHERE {free.format(due=f"id {AMONG[dialect].format('ids')} AND {IS_PENDING} AND due_at <= :now")}
     RETURNING id, project_id, webhook_id, stage_event_id, call_id, sequence_id, kind, lane, attempts, tries, outcome,
            created_on, due_at, method, url, headers, body, files""")  # noqa: S608
         .bindparams(
@@ -134,17 +135,17 @@ _BEGIN = Insert(
 
 
 def _lease(
-    session: Session, rows: Sequence[Row[Any]], webhooks: Mapping[int, LiveWebhook], now: datetime, lease: timedelta,
+    session: Session, rows: Sequence[Row[Any]], room: Room, now: datetime, lease: timedelta,
 ) -> list[Claimed]:  # fmt: skip
     """Writes token, attempt and lease of the chosen rows. Each lease is as long as the deadline of its own webhook
     requires: after a worker is killed, a delivery to a quick receiver must not wait for the deadline of a slow one."""
-    token, leased = new_id(), list[Any]()
+    leased = list[Any]()
     take = _TAKE[session.get_bind().dialect.name]
-    for deadline, ids in _by_deadline(rows, webhooks).items():
-        leased += take.all(session, token=token, until=now + timedelta(seconds=deadline) + lease, now=now, ids=ids)
+    for deadline, ids in _by_deadline(rows, room.webhooks).items():
+        leased += take.all(session, token=room.token, until=now + timedelta(seconds=deadline) + lease, now=now, ids=ids)
     _BEGIN.run(session, [{"delivery_id": row.id, "number": row.attempts, "started_on": now} for row in leased])
     return [
-        _claimed(row, _request(row), webhooks[row.webhook_id], token, now, row.due_at)
+        _claimed(row, _request(row), room.webhooks[row.webhook_id], room.token, now, row.due_at)
         for row in sorted(leased, key=lambda row: (row.lane, row.created_on))
     ]
 
@@ -176,17 +177,17 @@ _OWN = {
 
 
 def _own(
-    session: Session, rows: Sequence[Row[Any]], webhooks: Mapping[int, LiveWebhook], now: datetime, lease: timedelta,
+    session: Session, rows: Sequence[Row[Any]], room: Room, now: datetime, lease: timedelta,
 ) -> list[Claimed]:  # fmt: skip
     """Writes token and lease, but no attempt, of rows that leave_lost has locked. Their requests are not read: one of
     them may be what kills the workers."""
     if not rows:
         return []
-    token, until = new_id(), now + lease
+    until = now + lease
     own = _OWN[session.get_bind().dialect.name]
-    owned = own.all(session, token=token, until=until, ids=[row.id for row in rows])
+    owned = own.all(session, token=room.token, until=until, ids=[row.id for row in rows])
     nothing = Request("", "", (), b"")
-    return [_claimed(row, nothing, webhooks[row.webhook_id], token, now, until) for row in owned]
+    return [_claimed(row, nothing, room.webhooks[row.webhook_id], room.token, now, until) for row in owned]
 
 
 def _request(row: Row[Any]) -> Request:

@@ -2,55 +2,69 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import zip_longest
 from typing import Any, TypeVar
+from uuid import UUID
 
 from sqlalchemy import BigInteger, Row, bindparam, text
 from sqlalchemy.orm import Session
 
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.due import DueQueue
-from pbxhub.delivery.webhook_cache import LiveWebhook, WebhookCache
+from pbxhub.delivery.webhook_cache import LiveWebhook
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import AMONG, ListOf, UtcDateTime
 from pbxhub.store.delivery_rows import BULK, FIRST_ATTEMPTS, RETRIES
+from pbxhub.store.ids import new_id, numbered_token
 
 SHARES = {FIRST_ATTEMPTS: 0.7, RETRIES: 0.2, BULK: 0.1}  # of each batch; the others get what a lane does not use
 FEWEST_ASKED = 8  # rows read of each webhook, at least
 _UNLIMITED = 1_000_000_000
 T = TypeVar("T")
 
-# The end adds nothing, but of a range PostgreSQL expects few rows (1 in 200) when it has no statistics. Of all that is
-# later than now it would expect a third of the table, and read it from end to end.
-_EVER = datetime(9999, 1, 1, tzinfo=UTC)
-_IN_FLIGHT = Query(
-    text("""
-    SELECT webhook_id, project_id, count(*) AS number FROM delivery
-     WHERE claim_token IS NOT NULL AND due_at > :now AND due_at < :ever GROUP BY webhook_id, project_id
-""").bindparams(bindparam("now", type_=UtcDateTime()), bindparam("ever", type_=UtcDateTime()))
-)
+# It adds nothing, but of a range PostgreSQL expects few rows (1 in 200) when it has no statistics. Of all tokens that
+# are greater than one it would expect a third of the table, and read it from end to end.
+_NO_TOKEN_IS_GREATER = UUID(int=(1 << 128) - 1)
+_OF_LEASES = "SELECT webhook_id, project_id, count(*) AS number{more} FROM delivery WHERE {which} AND due_at > :now"
+_IN_FLIGHT = {
+    dialect: Query(text(statement).bindparams(bindparam("now", type_=UtcDateTime())))
+    for dialect, statement in {
+        # > and + lead SQLite to ix_delivery_claimed
+        "sqlite": _OF_LEASES.format(more="", which="claim_token > ''") + " GROUP BY +webhook_id, project_id",
+        # and the number of this claim (last_look.py)
+        "postgresql": _OF_LEASES.format(
+            more=", min(CAST(claim_token AS text)) AS oldest",
+            which="claim_token >= :oldest_token AND claim_token <= :newest_token",
+        )
+        + " GROUP BY webhook_id, project_id UNION ALL SELECT 0, 0, nextval('delivery_claim'), NULL",
+    }.items()
+}
 
 _WAITING = """
     SELECT {columns} FROM delivery x
-     WHERE x.state = 'pending' AND x.lane = :lane AND x.webhook_id = w.id AND x.due_at <= :now
+     WHERE x.state = 'pending' AND x.lane = :lane AND x.webhook_id = w.id AND x.due_at <= :now {since}
      ORDER BY x.due_at LIMIT :most"""
 _COLUMNS = (
     "{0}.id, {0}.webhook_id, {0}.project_id, {0}.due_at, {0}.claim_token IS NOT NULL AS lost, {0}.held,"
     " {0}.files <> '[]' AS has_files"
 )
+# each from its first delivery on, where that is known (last_look.py)
+_ASKED = "unnest(CAST(:webhook_ids AS bigint[]), CAST(:since AS timestamptz[])) AS w(id, since)"
 _FIRST_OF_EACH = {  # only the columns above are formatted into these statements
     "sqlite": f"SELECT {_COLUMNS.format('d')} FROM webhook w"  # noqa: S608
-    f" JOIN delivery d ON d.id IN ({_WAITING.format(columns='x.id')}) WHERE w.id {{}}",
-    "postgresql": f"SELECT d.* FROM webhook w"  # noqa: S608
-    f" JOIN LATERAL ({_WAITING.format(columns=_COLUMNS.format('x'))}) d ON true WHERE w.id {{}}",
+    f" JOIN delivery d ON d.id IN ({_WAITING.format(columns='x.id', since='')})"
+    f" WHERE w.id {AMONG['sqlite'].format('webhook_ids')}",
+    "postgresql": f"SELECT d.* FROM {_ASKED}"  # noqa: S608
+    f" JOIN LATERAL ({_WAITING.format(columns=_COLUMNS.format('x'), since='AND x.due_at >= w.since')}) d ON true",
 }
-_FIRST = {
+_GIVEN: dict[str, Any] = {"now": UtcDateTime(), "webhook_ids": ListOf(BigInteger()), "since": ListOf(UtcDateTime())}
+_FIRST = {  # ids stay as the driver returns them, because the next statement takes them back
     dialect: Query(
-        text(statement.format(AMONG[dialect].format("webhook_ids"))).bindparams(
-            bindparam("now", type_=UtcDateTime()), bindparam("webhook_ids", type_=ListOf(BigInteger()))
+        text(statement).bindparams(
+            *(bindparam(name, type_=kind) for name, kind in _GIVEN.items() if f":{name}" in statement)
         )
     )
-    # ids stay as the driver returns them, because the next statement takes them back
     for dialect, statement in _FIRST_OF_EACH.items()
 }
 
@@ -69,8 +83,10 @@ def _candidates(
         return []
     most = min(max(map(room.of, open_queues)), max(FEWEST_ASKED, -(-2 * limit // len(open_queues))))
     first = _FIRST[session.get_bind().dialect.name]
-    webhook_ids = [queue.webhook_id for queue in open_queues]
-    rows = first.all(session, lane=open_queues[0].lane, now=now, most=most, webhook_ids=webhook_ids)
+    since = {queue.webhook_id: queue.since for queue in sorted(open_queues, key=lambda queue: queue.webhook_id)}
+    lane, times = open_queues[0].lane, list(since.values())
+    rows = first.all(session, lane=lane, now=now, most=most, webhook_ids=list(since), since=times)
+    room.last_look.read(lane, since, rows, most)
     rows.sort(key=lambda row: (*room.taken(row), row.due_at))
     return _in_turns(_in_turns(rows, "webhook_id"), "project_id")
 
@@ -98,17 +114,33 @@ def _in_turns(rows: Sequence[T], column: str) -> list[T]:
 
 
 class Room:
-    """How many more requests of each webhook and project may be in flight. webhooks: those looked up so far."""
+    """How many more requests of each webhook and project may be in flight. webhooks: those looked up so far. token: for
+    what is claimed here."""
 
-    def __init__(self, session: Session, cache: WebhookCache, now: datetime, rooms: Mapping[int, int]) -> None:
-        self._cache, self._rooms = cache, rooms
+    def __init__(
+        self, session: Session, context: DeliveryContext, now: datetime, rooms: Mapping[int, int]
+    ) -> None:  # fmt: skip
+        self._cache, self._rooms, self.last_look = context.webhook_cache, rooms, context.last_look
         self._by_webhook, self._by_project = Counter[int](), Counter[int]()
-        for row in _IN_FLIGHT.all(session, now=now, ever=_EVER):
-            self._by_webhook[row.webhook_id] += row.number
-            self._by_project[row.project_id] += row.number
+        self.token = self._count(session, now)
         self.webhooks: dict[int, LiveWebhook] = {}
         self._webhooks: dict[int, int] = {}
         self._projects: dict[int, int] = {}
+
+    def _count(self, session: Session, now: datetime) -> UUID:
+        """Counts what is in flight. Returns the token for what is claimed here."""
+        tokens = {"oldest_token": self.last_look.oldest_token(now), "newest_token": _NO_TOKEN_IS_GREATER}
+        rows = _IN_FLIGHT[session.get_bind().dialect.name].all(session, now=now, **tokens)
+        token = new_id()
+        for row in rows:
+            if row.webhook_id == 0:
+                token = numbered_token(row.number)
+                continue
+            self._by_webhook[row.webhook_id] += row.number
+            self._by_project[row.project_id] += row.number
+        oldest = [UUID(row.oldest) for row in rows if getattr(row, "oldest", None)]
+        self.last_look.count(min(oldest, default=token), now)
+        return token
 
     def learn(self, session: Session, queues: Sequence[DueQueue]) -> None:
         """Looks up the webhooks of these queues."""

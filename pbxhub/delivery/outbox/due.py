@@ -4,19 +4,24 @@ ix_delivery_soon has the pending deliveries in the order of their times, so what
 LOOK of each lane are read. If there are more, the deliveries of one webhook may hide those of another. Then the newest
 LOOK due ones are read as well, and a recursive query hops along ix_delivery_due from webhook to webhook, HOPS of them,
 from a random place. So no webhook is passed over for long. tests/test_claim_among_many_webhooks.py
+
+While somebody's open transaction makes that dear, most looks are at what is new (delivery/last_look.py).
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, Float, bindparam, text
 from sqlalchemy.orm import Session
 
+from pbxhub.delivery.last_look import DEAD, LastLook, Queue
 from pbxhub.store.bulk import Query
-from pbxhub.store.columns import UtcDateTime
-from pbxhub.store.delivery_rows import LANES
+from pbxhub.store.columns import ListOf, UtcDateTime
+from pbxhub.store.delivery_rows import IS_QUEUED, LANES
 
 LOOK = 500  # deliveries of a lane
 HOPS = 1000  # webhooks of a lane
@@ -27,12 +32,14 @@ LONGEST_PACE = timedelta(minutes=2)
 
 @dataclass(frozen=True, slots=True)
 class DueQueue:
-    """The due deliveries of one webhook in one lane. due_at: of the first of them. live: enabled, not deleted."""
+    """The due deliveries of one webhook in one lane. due_at: of the first of them that was seen. since: no delivery of
+    it is due before. live: enabled, not deleted."""
 
     lane: int
     webhook_id: int
     project_id: int
     due_at: datetime
+    since: datetime
     live: bool
 
 
@@ -45,29 +52,72 @@ class Due:
     partly: bool
 
 
-def find_due(session: Session, now: datetime, chance: Callable[[], float]) -> Due:
+def find_due(session: Session, now: datetime, chance: Callable[[], float], known: LastLook) -> Due:
     """All queues but those of paused webhooks, of connections without a valid token, and of webhooks that have sent as
     much as their rate allows; of a crowded lane, LOOK to LOOK + HOPS of them."""
+    since = known.since(now)
+    recent = None if since is None else _look_again(session, now, known, since)
+    return recent or _look_at_all(session, now, chance, known)
+
+
+def _look_at_all(session: Session, now: datetime, chance: Callable[[], float], known: LastLook) -> Due:
+    begun = time.perf_counter()
     rows = _SOON[session.get_bind().dialect.name].all(session, now=now, latest=now + LONGEST_PACE, most=LOOK)
-    next_due = next((row.due_at for row in rows if row.lane == 0), None)
+    next_due = next((row.due_at for row in rows if row.due_at and row.lane == 0), None)
     found = [row for row in rows if row.lane]
-    crowded = [lane for lane in LANES if sum(row.number for row in found if row.lane == lane) >= LOOK]
-    partly = False
+    read = sum(row.number for row in rows if row.lane == 0) - sum(row.number for row in found)
+    crowded, partly = _crowded(found), set[int]()
     for lane in crowded:
         more, all_seen = _look_further(session, lane, now, chance())
         found += more
-        partly = partly or not all_seen
-    times = [row.ready_on for row in found if row.ready_on and not row.paused]
-    return Due(_queues(found), min([*times, next_due] if next_due else times, default=None), partly)
+        partly |= set() if all_seen else {lane}
+    if read > DEAD and not partly:
+        known.begin(_first(found), next_due, now, time.perf_counter() - begun)
+    else:
+        known.clear()
+    queues = [replace(one, since=_THE_BEGINNING) if one.lane in partly else one for one in _queues(found)]
+    return Due(queues, _next(found, next_due), bool(partly))
 
 
-def _queues(rows: Iterable[Any]) -> list[DueQueue]:
-    first: dict[tuple[int, int], Any] = {}
+def _look_again(session: Session, now: datetime, known: LastLook, since: datetime) -> Due | None:
+    """The queues that are known, and those in which something became due since. None: these are too many to tell."""
+    queues = list(known.first)
+    found = _RECENT.all(
+        session, now=now, latest=now + LONGEST_PACE, most=LOOK, since=since,
+        of_lanes=[lane for lane, _ in queues], webhook_ids=[id_ for _, id_ in queues], first=list(known.first.values()),
+    )  # fmt: skip
+    if _crowded(found):
+        return None
+    known.add(_first(row for row in found if row.live), now)
+    return Due(_queues(found), _next(found, known.next_look(now)), False)
+
+
+def _crowded(rows: Iterable[Any]) -> list[int]:
+    numbers = Counter[int]()
     for row in rows:
-        known = first.get((row.lane, row.webhook_id))
-        if row.paused == 0 and row.ready_on is None and (known is None or row.due_at < known.due_at):
-            first[row.lane, row.webhook_id] = row
-    return [DueQueue(row.lane, row.webhook_id, row.project_id, row.due_at, bool(row.live)) for row in first.values()]
+        numbers[row.lane] += row.number
+    return [lane for lane in LANES if numbers[lane] >= LOOK]
+
+
+def _next(found: Iterable[Any], next_due: datetime | None) -> datetime | None:
+    times = [row.ready_on for row in found if row.ready_on and not row.paused]
+    return min([*times, next_due] if next_due else times, default=None)
+
+
+def _first(rows: Iterable[Any]) -> dict[Queue, datetime]:
+    first: dict[Queue, datetime] = {}
+    for row in rows:
+        queue = row.lane, row.webhook_id
+        first[queue] = min(row.due_at, first.get(queue, row.due_at))
+    return first
+
+
+def _queues(rows: Sequence[Any]) -> list[DueQueue]:
+    first = _first(rows)
+    ready = {(row.lane, row.webhook_id): row for row in rows if row.paused == 0 and row.ready_on is None}
+    return [
+        DueQueue(*queue, row.project_id, first[queue], first[queue], bool(row.live)) for queue, row in ready.items()
+    ]
 
 
 def _look_further(session: Session, lane: int, now: datetime, start: float) -> tuple[list[Any], bool]:
@@ -81,7 +131,8 @@ def _look_further(session: Session, lane: int, now: datetime, start: float) -> t
     return newest + [row for row in hopped if row.due_at <= now], len({row.webhook_id for row in hopped}) < HOPS
 
 
-_PENDING = "SELECT lane, webhook_id, due_at FROM delivery WHERE state = 'pending' AND lane + 0 = {lane}"
+_THE_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+_PENDING = f"SELECT lane, webhook_id, due_at FROM delivery WHERE {IS_QUEUED} AND lane + 0 = {{lane}}"  # noqa: S608
 _FIRST = " UNION ALL ".join(
     f"SELECT * FROM ({_PENDING.format(lane=lane)} AND due_at <= :now ORDER BY due_at LIMIT :most) AS l{lane}"  # noqa: S608
     for lane in LANES
@@ -133,18 +184,37 @@ def _query(statement: str) -> Query:
         "most": BigInteger(),
         "hops": BigInteger(),
         "start": Float(),
+        "since": UtcDateTime(),
+        "of_lanes": ListOf(BigInteger()),
+        "webhook_ids": ListOf(BigInteger()),
+        "first": ListOf(UtcDateTime()),
     }
     binds = (bindparam(name, type_=kind) for name, kind in given.items() if f":{name}" in statement)
     return Query(text(statement).bindparams(*binds).columns(due_at=UtcDateTime(), ready_on=UtcDateTime()))
 
 
+_AHEAD = f" UNION ALL SELECT 0, 0, 0, min(due_at), {{read}}, 0, 0, NULL FROM ({_NEXT}) AS later"  # noqa: S608
+# How many entries of the index were read: the branches of a UNION ALL run one after the other. What the server counts
+# goes on over several transactions, so it is asked before and after.
+_READ = "pg_stat_get_xact_tuples_returned('ix_delivery_soon'::regclass)"
 _SOON = {
-    dialect: _query(
-        _FROM.format(queues=_GROUPED.format(_FIRST), webhook=webhook)  # noqa: S608
-        + f" UNION ALL SELECT 0, 0, 0, min(due_at), 0, 0, 0, NULL FROM ({_NEXT}) AS later"  # noqa: S608
-    )
-    for dialect, webhook in _WEBHOOK.items()
+    "sqlite": _query(
+        _FROM.format(queues=_GROUPED.format(_FIRST), webhook=_WEBHOOK["sqlite"]) + _AHEAD.format(read="0")
+    ),
+    "postgresql": _query(
+        f"SELECT 0 AS lane, 0 AS webhook_id, 0 AS project_id, CAST(NULL AS timestamptz) AS due_at, -{_READ} AS number,"
+        " 0 AS live, 0 AS paused, CAST(NULL AS timestamptz) AS ready_on UNION ALL "
+        + _FROM.format(queues=_GROUPED.format(_FIRST), webhook=_WEBHOOK["postgresql"])
+        + _AHEAD.format(read=_READ)
+    ),
 }
+_KNOWN = "unnest(CAST(:of_lanes AS bigint[]), CAST(:webhook_ids AS bigint[]), CAST(:first AS timestamptz[]))"
+_NEW_AND_KNOWN = f"""(
+    SELECT lane, webhook_id, min(due_at) AS due_at, sum(one) AS number
+      FROM (SELECT lane, webhook_id, due_at, 0 AS one FROM {_KNOWN} AS known(lane, webhook_id, due_at) UNION ALL
+            SELECT lane, webhook_id, due_at, 1 FROM ({_FIRST.replace("<=", ">= :since AND due_at <=")}) AS new) rows
+     GROUP BY lane, webhook_id)"""  # noqa: S608
+_RECENT = _query(_FROM.format(queues=_NEW_AND_KNOWN, webhook=_WEBHOOK["postgresql"]))
 _NEWEST = {
     dialect: _query(_FROM.format(queues=_GROUPED.format(_LAST), webhook=webhook))
     for dialect, webhook in _WEBHOOK.items()

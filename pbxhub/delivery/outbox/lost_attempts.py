@@ -19,7 +19,7 @@ from pbxhub.delivery.open_recordings import FETCH_SECONDS
 from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.sending.outcomes import LOST, OUTCOMES
 from pbxhub.store.columns import AMONG, RAW_IDS, UtcDateTime, one_of
-from pbxhub.store.delivery_rows import Attempt, Delivery
+from pbxhub.store.delivery_rows import IS_PENDING, Attempt, Delivery
 from pbxhub.webhooks.check import LONGEST_UPLOAD
 
 LEASE = timedelta(seconds=20)  # beyond the deadline of the request
@@ -89,7 +89,7 @@ _LOCKING = {"sqlite": "", "postgresql": "FOR UPDATE SKIP LOCKED"}
 _WHO = {
     dialect: text(f"""
     SELECT id, id AS raw FROM delivery
-     WHERE id {AMONG[dialect].format("ids")} AND state = 'pending' AND claim_token IS NOT NULL AND due_at <= :now
+     WHERE id {AMONG[dialect].format("ids")} AND {IS_PENDING} AND claim_token IS NOT NULL AND due_at <= :now
      {locking}""")  # noqa: S608
     .bindparams(bindparam("ids", type_=RAW_IDS[dialect]), bindparam("now", type_=UtcDateTime()))
     .columns(id=Uuid())

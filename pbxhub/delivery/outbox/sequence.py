@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import AMONG, RAW_IDS, UtcDateTime, one_of, unindexed
-from pbxhub.store.delivery_rows import FIRST_ATTEMPTS, PENDING, Delivery, NewDelivery
+from pbxhub.store.delivery_rows import FIRST_ATTEMPTS, IS_FIRST, IS_PENDING, PENDING, Delivery, NewDelivery
 from pbxhub.store.postgresql import hurry
 
 HOLD = timedelta(seconds=30)  # that a delivery waits for the attempt of the one ahead
@@ -38,7 +38,7 @@ Place = tuple[int, UUID | None]
 
 _QUIETLY = {"synchronize_session": False}
 _IS_HELD = text("delivery.held")  # as in the partial index; SQLAlchemy would write held = 1
-_IS_FIRST = text("delivery.state = 'pending' AND delivery.outcome = ''")  # likewise
+_IS_FIRST = text(IS_FIRST)
 # ORDER BY leads to the partial index: without statistics PostgreSQL expects half of the rows to be held, and would read
 # the whole table.
 _ANY_HELD = Query(text("SELECT 1 AS there FROM delivery WHERE held ORDER BY sequence_id LIMIT 1"))
@@ -84,8 +84,8 @@ def hold_back(session: Session, deliveries: Sequence[NewDelivery], now: datetime
         taken.add(place)
 
 
-_IS_AHEAD = """p.sequence_id = h.sequence_id AND +p.webhook_id = h.webhook_id AND p.id < h.id
-               AND p.state = 'pending' AND p.outcome = '' AND p.lane <= h.lane"""
+_IS_AHEAD = f"""p.sequence_id = h.sequence_id AND +p.webhook_id = h.webhook_id AND p.id < h.id
+               AND p.outcome = '' AND p.{IS_PENDING} AND p.lane <= h.lane"""
 _THOSE_AHEAD = {  # for each of the few rows: PostgreSQL would otherwise begin with everything that is pending
     "sqlite": f"delivery p ON {_IS_AHEAD}",
     "postgresql": f"LATERAL (SELECT * FROM delivery p WHERE {_IS_AHEAD} OFFSET 0) p ON true",  # noqa: S608

@@ -11,7 +11,7 @@ from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.storable import clip
 from pbxhub.store.bulk import Query, Update
 from pbxhub.store.columns import one_of
-from pbxhub.store.delivery_rows import PENDING, RETRIES, Delivery
+from pbxhub.store.delivery_rows import IS_FIRST, PENDING, RETRIES, Delivery
 from pbxhub.store.session import Base
 
 _MOVE_ON = Update(
@@ -25,13 +25,7 @@ _MOVE_ON = Update(
 _ARE_THESE = one_of(Delivery.id, "ids")
 _LEASES = select(Delivery.id, Delivery.claim_token).order_by(Delivery.id).with_for_update(key_share=True)
 _OWNED = Query(_LEASES.where(_ARE_THESE))
-_OWNED_AND_AHEAD = Query(
-    _LEASES.where(
-        _ARE_THESE
-        | one_of(Delivery.sequence_id, "sequence_ids")
-        & text("delivery.state = 'pending' AND delivery.outcome = ''")  # as the partial index has it
-    )
-)
+_OWNED_AND_AHEAD = Query(_LEASES.where(_ARE_THESE | one_of(Delivery.sequence_id, "sequence_ids") & text(IS_FIRST)))
 
 
 def lock_owned(session: Session, finished: Sequence[Finished]) -> set[tuple[UUID, UUID | None]]:
