@@ -15,6 +15,7 @@ from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
 from pbxhub.delivery.outbox import claim, publish
 from pbxhub.delivery.outbox.lost_attempts import LEASE, WrongLeases
 from pbxhub.delivery.wakeup import WakeupListener
+from pbxhub.delivery.worker import Worker
 from pbxhub.opening import OpenHub
 from pbxhub.services import working as serving
 from pbxhub.settings import read_settings
@@ -26,8 +27,8 @@ from pbxhub.testing.receivers import misbehaving as zoo
 from pbxhub.testing.receivers.receiver import Receiver, Reply
 from pbxhub.webhooks.spec import Retry
 from tests.support.outbox_world import BEFORE, VAULT, World, context_of, report, spec
-from tests.support.waiting import wait_until
-from tests.support.working import states, working
+from tests.support.waiting import PATIENCE, wait_until
+from tests.support.working import ForgetfulWorker, fails_if, states, working
 
 NEVER = 600.0  # seconds, as good as never
 DEADLINE = 120  # seconds, beyond all that a busy machine needs for a test
@@ -298,7 +299,11 @@ def test_a_webhook_whose_keys_are_damaged_fails_alone_and_keeps_no_place(databas
 
 
 @pytest.mark.slow
-def test_a_database_that_refuses_to_write_only_delays(tmp_path: Path, sqlite_template: Path) -> None:
+@pytest.mark.parametrize("kind", [Worker, ForgetfulWorker])
+def test_a_database_that_refuses_to_write_only_delays(
+    tmp_path: Path, sqlite_template: Path, kind: type[Worker]
+) -> None:
+    """The twin, with a bug in the worker, must fail."""
     path = tmp_path / "full.sqlite3"
     path.write_bytes(sqlite_template.read_bytes())
     database = open_database(f"sqlite:///{path}")
@@ -316,13 +321,13 @@ def test_a_database_that_refuses_to_write_only_delays(tmp_path: Path, sqlite_tem
     with Receiver() as receiver:
         world.webhook(BEFORE, spec(receiver.url))
         event.listen(database.engine, "before_cursor_execute", refuse)
-        with working(database, receiver):
+        with working(database, receiver, kind=kind), fails_if(kind is not Worker):
             world.publish(report("1.1", BEFORE), now=utc_now())
-            wait_until(lambda: states(world) == {DELIVERED})
-        assert receiver.count == 1
-    assert len(refused) == 3
-    (attempt,) = world.attempts(world.deliveries()[0])
-    assert attempt.outcome == "ok"
+            wait_until(lambda: states(world) == {DELIVERED}, seconds=PATIENCE if kind is Worker else 5.0)
+            assert receiver.count == 1
+            assert len(refused) == 3
+            (attempt,) = world.attempts(world.deliveries()[0])
+            assert attempt.outcome == "ok"
     database.close()
 
 

@@ -1,6 +1,10 @@
-"""The worker of a process has new deliveries in the commit that writes them; nothing else changes."""
+"""The worker of a process has new deliveries in the commit that writes them; nothing else changes.
+
+Each test of a fault has a twin with `planted`: the same with a bug in the hub. It must fail.
+"""
 
 from datetime import timedelta
+from importlib import import_module
 from typing import NoReturn
 
 import pytest
@@ -10,7 +14,6 @@ from sqlalchemy.orm import Session
 
 from pbxhub.delivery.handoff import Handoff
 from pbxhub.delivery.outbox import publish
-from pbxhub.delivery.outbox.claimed import Batch
 from pbxhub.delivery.outbox.pausing import pause
 from pbxhub.delivery.wakeup import Wakeups
 from pbxhub.delivery.worker import Worker
@@ -23,8 +26,11 @@ from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Receiver, Reply
 from pbxhub.webhooks.spec import Parameter, RequestSpec, WebhookSpec
 from tests.support.outbox_world import AFTER, BEFORE, World, context_of, report, spec
-from tests.support.waiting import wait_until
-from tests.support.working import states, working
+from tests.support.waiting import PATIENCE, wait_until
+from tests.support.working import FrozenWorker, HastyWorker, WorkerByAnotherClock, fails_if, states, working
+
+twin = pytest.mark.parametrize("planted", [False, True], ids=["right", "planted"])
+OVER = timedelta(seconds=-9)  # a lease that has ended before it begins
 
 
 def tell(world: World, *stages: str, call: str = "1.1") -> None:
@@ -89,35 +95,29 @@ def test_the_second_stage_of_a_call_waits_for_the_first(database: Database) -> N
     assert attempts(world) == [["ok"], ["ok"]]
 
 
-def only_handed(database: Database, receiver: Receiver, kind: type[Worker]) -> Worker:
-    """A worker whose own thread claims nothing, so that it never has the lock when something is handed to it; its
-    leases have ended before they begin."""
+def only_handed(database: Database, receiver: Receiver, kind: type[Worker], lease: timedelta = OVER) -> Worker:
+    """A worker whose own thread claims nothing, so that it never has the lock when something is handed to it."""
     engine = Engine(AddressGuard(allowed_endpoints=endpoints("127.0.0.1", receiver.port)))
-    return kind(context_of(database), engine, lease=timedelta(seconds=-9), claims=False)
+    return kind(context_of(database), engine, lease=lease, claims=False)
 
 
-class FrozenWorker(Worker):
-    """Stands still between the commit and the request."""
-
-    def send_new(self, batch: Batch) -> None:
-        pass
-
-
-def test_what_a_frozen_worker_was_handed_is_sent_by_another_one_after_the_lease(database: Database) -> None:
+@twin
+def test_what_a_frozen_worker_was_handed_is_sent_by_another_one_after_the_lease(
+    database: Database, planted: bool
+) -> None:
     world = World(database)
     with Receiver() as receiver:
         world.webhook(BEFORE, spec(receiver.url))
-        frozen = only_handed(database, receiver, FrozenWorker)
+        frozen = only_handed(database, receiver, FrozenWorker, timedelta(hours=1) if planted else OVER)
         frozen.start()
         tell(world, BEFORE)
         frozen.stop()
-        with working(database, receiver):
-            receiver.wait_for(1)
-            wait_until(lambda: states(world) == {DELIVERED})
-    assert attempts(world) == [[LOST, "ok"]]
+        with working(database, receiver), fails_if(planted):
+            wait_until(lambda: attempts(world) == [[LOST, "ok"]], "it is sent again", 5.0 if planted else PATIENCE)
 
 
-def test_a_commit_whose_answer_is_lost_is_sent_once_the_lease_has_ended(database: Database) -> None:
+@twin
+def test_a_commit_whose_answer_is_lost_is_sent_once_the_lease_has_ended(database: Database, planted: bool) -> None:
     world = World(database)
 
     def lose(_session: object) -> None:
@@ -125,7 +125,7 @@ def test_a_commit_whose_answer_is_lost_is_sent_once_the_lease_has_ended(database
 
     with Receiver() as receiver:
         world.webhook(BEFORE, spec(receiver.url))
-        worker = only_handed(database, receiver, Worker)
+        worker = only_handed(database, receiver, HastyWorker if planted else Worker)
         worker.start()
         claim_new = worker.claim_new
         worker.claim_new = lambda session: (  # type: ignore[method-assign]
@@ -136,25 +136,35 @@ def test_a_commit_whose_answer_is_lost_is_sent_once_the_lease_has_ended(database
         worker.stop()
         tell(world, BEFORE)  # as the publisher does
         with working(database, receiver):
-            receiver.wait_for(1)
             wait_until(lambda: states(world) == {DELIVERED})
-    assert attempts(world) == [[LOST, "ok"]]
+    with fails_if(planted):
+        assert attempts(world) == [[LOST, "ok"]]
+        assert receiver.count == 1
 
 
-def test_a_claim_that_fails_costs_no_stage(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def gives_up(planted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bug: what fails with a hand-over is not published without one."""
+    if planted:
+        monkeypatch.setattr(import_module("pbxhub.delivery.outbox.publish"), "is_away", lambda _error: True)
+
+
+@twin
+@pytest.mark.usefixtures("gives_up")
+def test_a_claim_that_fails_costs_no_stage(database: Database, planted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(database)
     with Receiver() as receiver:
         world.webhook(BEFORE, spec(receiver.url))
-        with working(database, receiver) as worker:
+        with working(database, receiver) as worker, fails_if(planted, ZeroDivisionError):
             monkeypatch.setattr(worker, "claim_new", lambda session: 1 / 0)
             tell(world, BEFORE)
-            receiver.wait_for(1)
-            wait_until(lambda: states(world) == {DELIVERED})
-    assert attempts(world) == [["ok"]]
+            wait_until(lambda: attempts(world) == [["ok"]])
 
 
+@twin
+@pytest.mark.usefixtures("gives_up")
 def test_a_claim_that_fails_after_two_collisions_with_another_listener_costs_no_stage(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, planted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(database)
     collision = IntegrityError("INSERT", None, Exception("another listener has inserted the call"))
@@ -165,23 +175,27 @@ def test_a_claim_that_fails_after_two_collisions_with_another_listener_costs_no_
 
     with Receiver() as receiver:
         world.webhook(BEFORE, spec(receiver.url))
-        with working(database, receiver) as worker:
+        with working(database, receiver) as worker, fails_if(planted, ZeroDivisionError):
             monkeypatch.setattr(worker, "claim_new", fail)
             tell(world, BEFORE)
-            receiver.wait_for(1)
-            wait_until(lambda: states(world) == {DELIVERED})
-    assert attempts(world) == [["ok"]]
+            wait_until(lambda: attempts(world) == [["ok"]])
 
 
+@twin
 def test_a_worker_whose_clock_is_behind_is_handed_nothing_and_others_are_woken(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, planted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world, rung = World(database), rings(database, monkeypatch)
+    kind = WorkerByAnotherClock if planted else Worker
     with Receiver() as receiver:
         world.webhook(BEFORE, spec(receiver.url))
-        with working(database, receiver, clock=lambda: utc_now() - timedelta(hours=1)):
+        with (
+            working(database, receiver, clock=lambda: utc_now() - timedelta(hours=1), kind=kind) as worker,
+            fails_if(planted),
+        ):
+            wait_until(worker.works)  # its own first claim, which holds the lock, is over
             tell(world, BEFORE)
-            assert [row.state for row in world.deliveries()] == [PENDING]
+            assert [(row.state, row.claim_token) for row in world.deliveries()] == [(PENDING, None)]
             assert rung
 
 

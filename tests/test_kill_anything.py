@@ -95,6 +95,18 @@ def test_a_hub_that_sends_what_it_has_not_committed_is_found_out(tmp_path: Path)
     database.close()
 
 
+def test_a_worker_that_sends_nothing_of_a_dead_one_is_found_out(tmp_path: Path) -> None:
+    """What the tests of processes apart would say of it."""
+    url = f"sqlite:///{tmp_path / 'pbxhub.sqlite3'}"
+    database = open_database(url)
+    migrate(database)
+    with House(database, url, tmp_path, bug="what a dead worker had stays there") as house:
+        rounds(house, (("before request", False),), 1)
+        with pytest.raises(TimeoutError):
+            wait_until(house.drained, "everything is delivered", 10.0)
+    database.close()
+
+
 @pytest.fixture
 def two_nodes() -> Iterator[TwoNodes]:
     """A primary and its synchronous standby."""

@@ -5,7 +5,7 @@ Each test has a twin with `planted`: the same with a bug in the hub. It must fai
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import pytest
@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import Stage
-from pbxhub.delivery.outbox import claim, due, publish
+from pbxhub.delivery.outbox import due, publish
 from pbxhub.delivery.outbox.claim_choice import Room
 from pbxhub.delivery.outbox.claimed import Batch
 from pbxhub.delivery.outbox.lost_attempts import LEASE
@@ -31,43 +31,13 @@ from pbxhub.testing.receivers.receiver import Receiver, Reply
 from pbxhub.webhooks.spec import Retry
 from tests.support.outbox_world import BEFORE, FORWARD, World, context_of, forward, report, spec
 from tests.support.waiting import PATIENCE, wait_until
-from tests.support.working import states, working
+from tests.support.working import FrozenWorker, HastyWorker, WorkerByAnotherClock, fails_if, states, working
 
 queues_of = due._queues
 pytestmark = [
     pytest.mark.parametrize("database_url", ["postgresql"], indirect=True),
     pytest.mark.parametrize("planted", [False, True], ids=["right", "planted"]),
 ]
-
-
-def fails_if(planted: bool) -> AbstractContextManager[object]:
-    return pytest.raises((AssertionError, TimeoutError)) if planted else nullcontext()
-
-
-class FrozenWorker(Worker):
-    """Stands still between the commit and the request."""
-
-    def send_new(self, batch: Batch) -> None:
-        pass
-
-
-class HastyWorker(Worker):
-    """Sends before the commit."""
-
-    def claim_new(self, session: Session) -> Batch:
-        batch = super().claim_new(session)
-        super().send_new(batch)
-        return batch
-
-    def send_new(self, batch: Batch) -> None:
-        pass
-
-
-class WorkerByAnotherClock(Worker):
-    """Claims by the clock of the process, not by its own."""
-
-    def claim_new(self, session: Session) -> Batch:
-        return claim(self._context, session, 10, utc_now())
 
 
 @contextmanager

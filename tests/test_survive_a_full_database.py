@@ -1,18 +1,25 @@
-"""The database is full or read-only: nothing is lost, no attempt is burnt, and everything is written later."""
+"""The database is full or read-only: nothing is lost, no attempt is burnt, and everything is written later.
+
+Each proof that nothing is lost has a twin with a planted bug: there it must fail.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import structlog
 from sqlalchemy import event, select, text, update
 from sqlalchemy.exc import OperationalError
 
+from pbxhub.ami.pbx_listener import PbxListener
 from pbxhub.ami.unwritten_stages import keep_unwritten, unwritten_file
 from pbxhub.calls.stages import CallReport
+from pbxhub.delivery.worker import Worker
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import DELIVERED, Delivery
@@ -26,10 +33,33 @@ from tests.support.hub import add_pbx, calls_of, listening, pbx_of
 from tests.support.killing import stages_of
 from tests.support.outbox_world import BEFORE, World, report, spec
 from tests.support.pbx_line import playing, until
-from tests.support.waiting import wait_until
-from tests.support.working import working
+from tests.support.simulation.planted_bugs import BUGS
+from tests.support.waiting import PATIENCE, wait_until
+from tests.support.working import DiscouragedWorker, ForgetfulWorker, fails_if, states, working
 
 Fault = Callable[[Database], Callable[[], None]]
+Plant = Callable[[], AbstractContextManager[object]]
+right: Plant = nullcontext
+
+
+def twin_of(plant: Plant) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("plant", [right, plant], ids=["right", "planted"])
+
+
+@contextmanager
+def proof(plant: Plant) -> Iterator[None]:
+    with plant(), fails_if(plant is not right):
+        yield
+
+
+def patience(planted: bool) -> float:
+    """Seconds until what must come has come, or does not because of the bug."""
+    return 5.0 if planted else PATIENCE
+
+
+def keeps_nothing() -> AbstractContextManager[object]:
+    """What could not be written is not kept for the next start."""
+    return patch.object(PbxListener, "keep_unwritten", lambda _: None)
 
 
 def admin(database: Database, *statements: str) -> None:
@@ -99,7 +129,8 @@ def sqlite_pragma(database: Database, on: str, off: str) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("fault", [read_only, full, without_a_table])
-def test_stages_wait_in_the_listeners_memory(database: Database, fault: Fault) -> None:
+@twin_of(BUGS["stages are dropped when the database fails"])
+def test_stages_wait_in_the_listeners_memory(database: Database, fault: Fault, plant: Plant) -> None:
     recording = read_recording(next(path for path in shipped() if path.stem == "answered"))
 
     async def calling() -> None:
@@ -109,22 +140,28 @@ def test_stages_wait_in_the_listeners_memory(database: Database, fault: Fault) -
                 what = spec(request=RequestSpec(url="https://crm.example.com/", format="raw", text="x" * BIG))
                 session.add(Webhook(project_id=1, name="W", stage=BEFORE, spec=what, created_on=utc_now()))
                 touch_webhooks(session, 1)
-            async with listening(database):
+            in_vain: list[CallReport] = []
+            async with listening(database, refused=in_vain):
                 await until(lambda: pbx_of(database, pbx_id).state == "connected")
                 mend = fault(database)
                 fresh = freshen(recording, datetime.now(UTC))
                 await player.play(fresh, speed=0)
+                await until(lambda: in_vain != [])
                 if fault is not without_a_table:
                     await asyncio.to_thread(refused, database)
                     assert not calls_of(database)
                 mend()
-                await until(lambda: told(database) == stages_of(fresh))
+                await until(lambda: told(database) == stages_of(fresh), patience(plant is not right))
 
-    asyncio.run(calling())
+    with proof(plant):
+        asyncio.run(calling())
 
 
 @pytest.mark.slow
-def test_a_listener_that_stops_meanwhile_leaves_its_stages_to_the_next_one(database: Database, tmp_path: Path) -> None:
+@twin_of(keeps_nothing)
+def test_a_listener_that_stops_meanwhile_leaves_its_stages_to_the_next_one(
+    database: Database, tmp_path: Path, plant: Plant
+) -> None:
     data_dir = tmp_path / "data"
     data_dir.mkdir()
     recording = read_recording(next(path for path in shipped() if path.stem == "answered"))
@@ -137,14 +174,14 @@ def test_a_listener_that_stops_meanwhile_leaves_its_stages_to_the_next_one(datab
                 session.add(Webhook(project_id=1, name="W", stage=BEFORE, spec=what, created_on=utc_now()))
                 touch_webhooks(session, 1)
             fresh = freshen(recording, datetime.now(UTC))
-            tried: list[CallReport] = []
-            async with listening(database, data_dir=data_dir, tried=tried):
+            in_vain: list[CallReport] = []
+            async with listening(database, data_dir=data_dir, refused=in_vain):
                 await until(lambda: pbx_of(database, pbx_id).state == "connected")
                 mend = read_only(database)
                 await player.play(fresh, speed=0)
-                await until(lambda: any(report.ended_on for report in tried))
-            assert list(data_dir.iterdir()) == [unwritten_file(data_dir, pbx_of(database, pbx_id).key)]
+                await until(lambda: any(report.ended_on for report in in_vain))
             mend()
+            assert list(data_dir.iterdir()) == [unwritten_file(data_dir, pbx_of(database, pbx_id).key)]
             async with listening(database, data_dir=data_dir):
                 await until(lambda: told(database) == stages_of(fresh))
                 await until(lambda: not any(data_dir.iterdir()))
@@ -153,7 +190,8 @@ def test_a_listener_that_stops_meanwhile_leaves_its_stages_to_the_next_one(datab
                 url = session.scalars(select(Delivery.url)).one()
             assert url == f"https://crm.example.com/{int(call.started_on.timestamp())}"
 
-    asyncio.run(calling())
+    with proof(plant):
+        asyncio.run(calling())
 
 
 def test_what_was_kept_of_a_pbx_that_is_disabled_or_deleted_meanwhile_is_dealt_with(
@@ -184,6 +222,21 @@ def refused(database: Database) -> None:
         session.execute(text(on_sqlite if database.is_sqlite else on_postgresql))
 
 
+@contextmanager
+def errors(database: Database) -> Iterator[list[object]]:
+    """Those that the database answers meanwhile."""
+    seen: list[object] = []
+
+    def note(context: object) -> None:
+        seen.append(context)
+
+    event.listen(database.engine, "handle_error", note)
+    try:
+        yield seen
+    finally:
+        event.remove(database.engine, "handle_error", note)
+
+
 def told(database: Database) -> set[tuple[str, str, str]]:
     with database.read() as session:
         rows = session.execute(select(Call.linkedid, StageEvent.stage, StageEvent.key).join_from(StageEvent, Call))
@@ -191,19 +244,21 @@ def told(database: Database) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("fault", [read_only, full])
-def test_workers_wait_and_burn_no_attempt(database: Database, fault: Fault) -> None:
-    world = World(database)
-    with Receiver() as receiver:
+@pytest.mark.parametrize("kind", [Worker, DiscouragedWorker])
+def test_workers_wait_and_burn_no_attempt(database: Database, fault: Fault, kind: type[Worker]) -> None:
+    world, planted = World(database), kind is not Worker
+    with Receiver() as receiver, fails_if(planted):
         world.webhook(BEFORE, spec(receiver.url, in_flight=100))
         world.publish(*(report(f"1.{n}", BEFORE) for n in range(100)), now=utc_now())
         mend = fault(database)
-        with working(database, receiver) as worker:
+        with errors(database) as seen, working(database, receiver, kind=kind) as worker:
+            wait_until(lambda: seen != [], "the worker is refused")
             refused(database)
             assert (receiver.count, worker.in_flight) == (0, 0)
             mend()
-            wait_until(lambda: {row.state for row in world.deliveries()} == {DELIVERED})
-    assert receiver.count == 100
-    assert [row.attempts for row in world.deliveries()] == [1] * 100
+            wait_until(lambda: states(world) == {DELIVERED}, "all is delivered", patience(planted))
+        assert receiver.count == 100
+        assert [row.attempts for row in world.deliveries()] == [1] * 100
 
 
 @pytest.mark.parametrize("fault", [read_only, full])
@@ -236,16 +291,17 @@ def test_a_log_of_the_trouble_holds_no_key_and_no_answer(
 
 
 @pytest.mark.parametrize("fault", [read_only, full])
-def test_an_answer_that_cannot_be_written_yet_is_kept(database: Database, fault: Fault) -> None:
-    world = World(database)
+@pytest.mark.parametrize("kind", [Worker, ForgetfulWorker])
+def test_an_answer_that_cannot_be_written_yet_is_kept(database: Database, fault: Fault, kind: type[Worker]) -> None:
+    world, planted = World(database), kind is not Worker
     mends: list[Callable[[], None]] = []
     with Receiver(lambda _: mends.append(fault(database)) or Reply(body=b"x" * BIG)) as receiver:  # type: ignore[func-returns-value]
         world.webhook(BEFORE, spec(receiver.url))
         world.publish(report("1.1", BEFORE), now=utc_now())
-        with working(database, receiver):
+        with fails_if(planted), working(database, receiver, kind=kind):
             wait_until(lambda: bool(mends))
             refused(database)
             assert world.deliveries()[0].state != DELIVERED
             mends[0]()
-            wait_until(lambda: world.deliveries()[0].state == DELIVERED)
-    assert receiver.count == 1
+            wait_until(lambda: states(world) == {DELIVERED}, "it is recorded", patience(planted))
+            assert receiver.count == 1

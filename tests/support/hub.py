@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from pbxhub.ami.listener import listen
 from pbxhub.ami.login import AmiTimeouts
@@ -86,20 +87,23 @@ async def listening(
     stage_memory: int = 1000,
     stopped: bool = True,
     data_dir: Path = Path("/nowhere"),
-    tried: list[CallReport] | None = None,
+    refused: list[CallReport] | None = None,
     keep_events: bool = True,
 ) -> AsyncIterator[asyncio.Task[None]]:
     """A listener that runs during the block. stopped: ends it cleanly; otherwise it is killed.
 
-    tried: becomes what it tried last to write.
+    refused: becomes what it tried last to write in vain.
     """
 
     context = DeliveryContext(database, VAULT, Links(VAULT, ""))
 
     def write(reports: Reports, tokens: LeaseTokens) -> None:
-        if tried is not None:
-            tried[:] = [report for of_pbx in reports.values() for report in of_pbx]
-        publish(context, reports, datetime.now(UTC), tokens)
+        try:
+            publish(context, reports, datetime.now(UTC), tokens)
+        except DBAPIError:
+            if refused is not None:
+                refused[:] = [report for of_pbx in reports.values() for report in of_pbx]
+            raise
 
     stop = asyncio.Event()
     task = asyncio.create_task(listen(context, write, stage_memory, stop, data_dir, timeouts, keep_events))

@@ -145,7 +145,7 @@ class House:
     """Everything that runs, and what must be in the database at the end.
 
     hands_over: whether those who listen send what they publish, and are killed over that.
-    bug: of the simulation's, in those who listen.
+    bug: of the simulation's, in those who listen and those who work.
     """
 
     database: Database
@@ -171,7 +171,7 @@ class House:
             "PBXHUB_ALLOWED_NETWORKS": "127.0.0.0/8", "PBXHUB_AGI": "",
         }  # fmt: skip
         self.listeners = [self._listener(), self._listener()]
-        self.worker = Child("worker", self.variables)
+        self.worker = Child("worker", self.variables, self.bug)
         self.web = Child("web", self.variables)
         return self
 
@@ -219,7 +219,7 @@ class House:
         self._play()
         self._strike(self.worker, step, server)
         if not server:
-            self.worker = Child("worker", self.variables)
+            self.worker = Child("worker", self.variables, self.bug)
 
     def kill_web(self, step: str, server: bool) -> None:
         """A program hands in a form, and asks again until it is told that it was taken."""

@@ -1,11 +1,18 @@
-"""A worker inside a test, which may reach the receivers of that test, and the states of what it delivers."""
+"""A worker inside a test, which may reach the receivers of that test, and the states of what it delivers; and workers
+with a fault or a bug, by which a proof shows that it can fail."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any
 
+import pytest
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
 from pbxhub.delivery.metrics import WorkerMetrics
+from pbxhub.delivery.outbox import claim
+from pbxhub.delivery.outbox.claimed import Batch
 from pbxhub.delivery.worker import Worker
 from pbxhub.sending.address_guard import AddressGuard, endpoints
 from pbxhub.sending.engine import Engine
@@ -19,12 +26,12 @@ from tests.support.outbox_world import World, context_of
 @contextmanager
 def working(
     database: Database, *receivers: Receiver | zoo.Cage, metrics: WorkerMetrics | None = None,
-    clock: Callable[[], datetime] = utc_now, **changes: Any,
+    clock: Callable[[], datetime] = utc_now, kind: type[Worker] = Worker, **changes: Any,
 ) -> Iterator[Worker]:  # fmt: skip
     """changes: of the context."""
     allowed = frozenset().union(*(endpoints("127.0.0.1", receiver.port) for receiver in receivers))
     context = context_of(database, clock=clock, **changes)
-    worker = Worker(context, Engine(AddressGuard(allowed_endpoints=allowed)), metrics=metrics)
+    worker = kind(context, Engine(AddressGuard(allowed_endpoints=allowed)), metrics=metrics)
     worker.start()
     try:
         yield worker
@@ -34,3 +41,56 @@ def working(
 
 def states(world: World) -> set[str]:
     return {row.state for row in world.deliveries()}
+
+
+def fails_if(planted: bool, *how: type[Exception]) -> AbstractContextManager[object]:
+    """The proof, which must fail with a bug in the hub: it finds something, waits in vain, or meets one of these."""
+    return pytest.raises((AssertionError, TimeoutError, *how)) if planted else nullcontext()
+
+
+class FrozenWorker(Worker):
+    """Stands still between the commit and the request."""
+
+    def send_new(self, batch: Batch) -> None:
+        pass
+
+
+class HastyWorker(Worker):
+    """Sends before the commit."""
+
+    def claim_new(self, session: Session) -> Batch:
+        batch = super().claim_new(session)
+        super().send_new(batch)
+        return batch
+
+    def send_new(self, batch: Batch) -> None:
+        pass
+
+
+class WorkerByAnotherClock(Worker):
+    """Claims by the clock of the process, not by its own."""
+
+    def claim_new(self, session: Session) -> Batch:
+        return claim(self._context, session, 10, utc_now())
+
+
+class DiscouragedWorker(Worker):
+    """Takes no other turn after one that has failed."""
+
+    def _turn(self, before: Batch) -> Batch:
+        try:
+            return super()._turn(before)
+        except OperationalError:
+            self._stopping.wait()
+            return before
+
+
+class ForgetfulWorker(Worker):
+    """Drops the answers that it could not record."""
+
+    def _turn(self, before: Batch) -> Batch:
+        try:
+            return super()._turn(before)
+        except OperationalError:
+            self._finished.clear()
+            raise
