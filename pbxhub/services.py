@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,7 @@ from pbxhub.sending.sender import Sender
 from pbxhub.store.agi_tokens import Tokens
 from pbxhub.store.database_errors import reason
 from pbxhub.store.listeners import LeaseTokens
+from pbxhub.threads import beside
 from pbxhub.tracing import tracing
 
 if TYPE_CHECKING:
@@ -161,12 +162,10 @@ def sending_new(hub: OpenHub) -> Iterator[None]:
             worker.stop()
 
 
-@contextmanager
-def _renewed(renew: Callable[[], None]) -> Iterator[None]:
+def _renewed(renew: Callable[[], None]) -> AbstractContextManager[None]:
     """Calls it every few seconds; while the database is away, the guard stays as it is."""
-    stopping = threading.Event()
 
-    def run() -> None:
+    def run(stopping: threading.Event) -> None:
         while not stopping.wait(GUARD_EVERY.total_seconds()):
             try:
                 renew()
@@ -175,13 +174,7 @@ def _renewed(renew: Callable[[], None]) -> Iterator[None]:
             except Exception:
                 log.exception("the address guard could not be renewed; it stays as it is")
 
-    thread = threading.Thread(target=run, name="guard", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join(2.0)
+    return beside(run, "guard", 2.0)
 
 
 @contextmanager

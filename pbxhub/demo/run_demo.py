@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from ipaddress import IPv4Address
 from itertools import cycle
 
@@ -14,6 +15,7 @@ from pbxhub.store.session import Database
 from pbxhub.testing.pbx.played_pbx import PlayedPbx
 from pbxhub.testing.pbx.recordings import shipped
 from pbxhub.testing.receivers.receiver import Received
+from pbxhub.threads import beside
 from pbxhub.vault import Vault
 
 _PAUSE = 4.0  # seconds between the starts of two calls, so that some overlap
@@ -32,14 +34,8 @@ def showing(
         with database.write() as session:
             endpoints = Endpoints(pbx.port, pbx.username, pbx.secret, receiver.url)
             prepare_demo(session, vault, endpoints, datetime.now(UTC))
-        stop = threading.Event()
-        playing = threading.Thread(target=_play, args=(pbx, stop), name="demo", daemon=True)
-        playing.start()
-        try:
+        with beside(partial(_play, pbx), "demo"):
             yield frozenset({Endpoint(IPv4Address("127.0.0.1"), receiver.port)})
-        finally:
-            stop.set()
-            playing.join()
 
 
 def _play(pbx: PlayedPbx, stop: threading.Event) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.store.database_errors import reason
 from pbxhub.store.session import Database
+from pbxhub.threads import beside
 
 _ASK = 30.0  # seconds; two clocks drift apart by milliseconds in that time, and may be set
 _ASK_FIRST = 3.0  # seconds, until the database has answered once
@@ -50,20 +51,16 @@ def following(database: Database) -> Iterator[None]:
     if database.is_sqlite:
         yield
         return
-    stopping = threading.Event()
 
-    def run() -> None:
+    def run(stopping: threading.Event) -> None:
         while not stopping.wait(_ASK_FIRST if _ahead is None else _ASK):
             _follow(database)
 
     _follow(database)
-    asking = threading.Thread(target=run, name="clock", daemon=True)
-    asking.start()
     try:
-        yield
+        with beside(run, "clock", 1.0):
+            yield
     finally:
-        stopping.set()
-        asking.join(1.0)
         _ahead, _wrong = None, False
 
 
