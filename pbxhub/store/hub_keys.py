@@ -30,7 +30,7 @@ def open_vault(database: Database, key: bytes) -> Vault:
         row = session.get(HubKeys, 1)
     if row is None:
         return _first_vault(database, Vault(key))
-    return Vault(key, _from_text(Vault(key).open(row.root_sealed)), row.password_salt)
+    return Vault(key, bytes.fromhex(Vault(key).open(row.root_sealed)), row.password_salt)
 
 
 def new_row(vault: Vault, root: bytes) -> HubKeys:
@@ -58,7 +58,3 @@ def _first_vault(database: Database, vault: Vault) -> Vault:
     except IntegrityError:  # another process was first
         pass
     return open_vault(database, vault.key)
-
-
-def _from_text(text: str) -> bytes:
-    return bytes.fromhex(text)

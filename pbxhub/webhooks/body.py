@@ -12,7 +12,7 @@ from pbxhub.webhooks.encoders import form_text, json_text, leaves_of, xml_text
 from pbxhub.webhooks.free_xml import free_xml, free_xml_problem
 from pbxhub.webhooks.leaves import Node
 from pbxhub.webhooks.rendering import Context, RenderError, to_bytes
-from pbxhub.webhooks.spec import Parameter, RequestSpec
+from pbxhub.webhooks.spec import RequestSpec, each_parameter
 from pbxhub.webhooks.spec_json import FieldError, wrong_at
 from pbxhub.webhooks.template import Template, TemplateError, compile_template, literal
 from pbxhub.webhooks.tree import XML_NAME
@@ -72,7 +72,7 @@ def _check_parts(request: RequestSpec) -> Iterator[FieldError]:
 
 def _file_problems(request: RequestSpec) -> Iterator[FieldError]:
     """Contradictions about the webhook's own file. In multipart, the boundary must stand in the Content-Type."""
-    sends = request.format == "multipart" and _has_file(request.parameters)
+    sends = request.format == "multipart" and any(item.type == "file" for _, item in each_parameter(request.parameters))
     if request.file and not sends and (request.format != "raw" or request.text):
         yield wrong_at(
             "file", "is sent only by the format raw without a text, and by a parameter of the type file in multipart"
@@ -86,10 +86,6 @@ def _file_problems(request: RequestSpec) -> Iterator[FieldError]:
                 "headers.Content-Type" if own else "content_type",
                 "is set by the format multipart, with its boundary; delete your own",
             )
-
-
-def _has_file(parameters: tuple[Parameter, ...]) -> bool:
-    return any(item.type == "file" or _has_file(item.children) for item in parameters)
 
 
 def _charsets(request: RequestSpec) -> Iterator[FieldError]:

@@ -14,8 +14,8 @@ from pbxhub.webhooks.matching import compile_filters, conditions_of
 from pbxhub.webhooks.request import compile_request, may_send_recording
 from pbxhub.webhooks.retry import check_retry
 from pbxhub.webhooks.saved_values import check_answer
-from pbxhub.webhooks.spec import FieldError, Parameter, RequestSpec, SpecError, WebhookSpec, load_spec
-from pbxhub.webhooks.spec_json import join, wrong_at
+from pbxhub.webhooks.spec import FieldError, RequestSpec, SpecError, WebhookSpec, each_parameter, load_spec
+from pbxhub.webhooks.spec_json import wrong_at
 from pbxhub.webhooks.template import TemplateError, compile_template
 
 MOST_IN_FLIGHT, LONGEST_DEADLINE, LONGEST_UPLOAD = 100, 60, 600
@@ -141,26 +141,13 @@ def used_parameters(spec: WebhookSpec) -> Iterator[tuple[str, str]]:
         except TemplateError:
             continue
         yield from ((path, name) for name in dict.fromkeys(slot.name for slot in slots))
-    yield from ((path, "recording_file") for path in _recordings(spec.request.parameters, "parameters"))
-
-
-def _recordings(parameters: tuple[Parameter, ...], path: str) -> Iterator[str]:
-    for index, item in enumerate(parameters):
-        own = join(path, item.name or f"[{index}]")
+    for path, item in each_parameter(spec.request.parameters):
         if item.type == "recording":
-            yield own
-        yield from _recordings(item.children, own)
+            yield path, "recording_file"
 
 
 def _templates(request: RequestSpec) -> Iterator[tuple[str, str]]:
     yield from (("url", request.url), ("text", request.text), ("rpc_method", request.rpc_method))
     yield from ((f"headers.{item.name}", item.value) for item in request.headers)
     yield from ((f"query.{item.name}", item.value) for item in request.query)
-    yield from _tree_templates(request.parameters, "parameters")
-
-
-def _tree_templates(parameters: tuple[Parameter, ...], path: str) -> Iterator[tuple[str, str]]:
-    for index, item in enumerate(parameters):
-        own = join(path, item.name or f"[{index}]")
-        yield own, item.value
-        yield from _tree_templates(item.children, own)
+    yield from ((path, item.value) for path, item in each_parameter(request.parameters))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
 from pbxhub.translatable import say
-from pbxhub.webhooks.spec import Parameter, WebhookSpec
+from pbxhub.webhooks.spec import Parameter, WebhookSpec, each_parameter
 from pbxhub.webhooks.spec_json import FieldError, join, too_many, wrong_at
 from pbxhub.webhooks.template import TemplateError, compile_template
 
@@ -55,7 +55,7 @@ def lint_ga4(spec: WebhookSpec) -> list[FieldError]:
         *_client(top.get("client_id")),
         *_events(top.get("events")),
         *_properties(top.get("user_properties")),
-        *_personal(spec.request.parameters, "parameters"),
+        *_personal(spec.request.parameters),
     ]
 
 
@@ -134,11 +134,9 @@ def _value_notes(item: Parameter, path: str, longest: int) -> Iterator[FieldErro
         yield wrong_at(path, "has %(count)s characters; GA4 accepts %(longest)s", count=fixed, longest=longest)
 
 
-def _personal(parameters: tuple[Parameter, ...], path: str) -> Iterator[FieldError]:
+def _personal(parameters: tuple[Parameter, ...]) -> Iterator[FieldError]:
     """Warns about personal data, which Google forbids. Hashes are allowed."""
-    for index, item in enumerate(parameters):
-        own = join(path, item.name or f"[{index}]")
-        yield from _personal(item.children, own)
+    for own, item in each_parameter(parameters):
         if item.type in ("md5", "crc32", "sha1", "sha256"):
             continue
         try:

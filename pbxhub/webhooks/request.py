@@ -16,7 +16,7 @@ from pbxhub.webhooks.headers import header_name_error, header_value_error
 from pbxhub.webhooks.leaves import Node
 from pbxhub.webhooks.rendered_request import SKIPPED, NotSent, Request
 from pbxhub.webhooks.rendering import LARGEST_REQUEST, Context, MandatoryError, RenderError, to_bytes
-from pbxhub.webhooks.spec import Field, Parameter, RequestSpec, WebhookSpec
+from pbxhub.webhooks.spec import Field, RequestSpec, WebhookSpec, each_parameter
 from pbxhub.webhooks.spec_json import FieldError, SpecError, join, too_many, wrong_at
 from pbxhub.webhooks.template import RECORDING_BASE64, Template, TemplateError, compile_template, literal
 from pbxhub.webhooks.tree import compile_tree, template_bytes
@@ -168,23 +168,16 @@ def compile_request(spec: WebhookSpec) -> CompiledRequest:
 def _body_texts(request: RequestSpec) -> Iterator[tuple[str, str]]:
     """Path and text of everything that is written into the body."""
     yield from (("text", request.text), ("rpc_method", request.rpc_method))
-    yield from _texts_of(request.parameters, "parameters")
-
-
-def _texts_of(parameters: tuple[Parameter, ...], path: str) -> Iterator[tuple[str, str]]:
-    for index, item in enumerate(parameters):
-        own = join(path, item.name or f"[{index}]")
-        yield own, item.value
-        yield from _texts_of(item.children, own)
+    yield from ((path, item.value) for path, item in each_parameter(request.parameters))
 
 
 def may_send_recording(request: RequestSpec) -> bool:
     """Whether the request may have the recording of its call in it. Compiles nothing: a claim asks this."""
-    return _sends_recording(request.parameters) or any(RECORDING_BASE64 in text for _, text in _body_texts(request))
+    return _sends_recording(request) or any(RECORDING_BASE64 in text for _, text in _body_texts(request))
 
 
-def _sends_recording(parameters: tuple[Parameter, ...]) -> bool:
-    return any(item.type == "recording" or _sends_recording(item.children) for item in parameters)
+def _sends_recording(request: RequestSpec) -> bool:
+    return any(item.type == "recording" for _, item in each_parameter(request.parameters))
 
 
 def _has_base64(text: str) -> bool:
@@ -208,7 +201,7 @@ def _misplaced_base64(spec: WebhookSpec) -> Iterator[FieldError]:
         wrong += inside
     for path in wrong:
         yield wrong_at(path, "has <<recording_base64>>, which only a body can carry; use POST and a body")
-    if spec.steering is not None and (inside or _sends_recording(request.parameters)):
+    if spec.steering is not None and (inside or _sends_recording(request)):
         yield wrong_at("parameters", "send the recording, but a call that waits for an answer has none yet")
 
 

@@ -5,11 +5,12 @@ names and paths; everything that saves a webhook calls it. A stored webhook is o
 Secrets are never part of a spec: it names the kind of authentication; the secret is stored encrypted beside it.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pbxhub.steering.number_rules import EXTENSIONS
-from pbxhub.webhooks.spec_json import FieldError, SpecError, read_as, write
+from pbxhub.webhooks.spec_json import FieldError, SpecError, join, read_as, write
 
 __all__ = [
     "AnswerSpec", "Auth", "BodyCheck", "Field", "FieldError", "Filter", "Limits", "Parameter", "RequestSpec", "Retry",
@@ -79,6 +80,14 @@ class Parameter:
     empty: Empty = ""
     mandatory: bool = False
     attribute: bool = False
+
+
+def each_parameter(items: Sequence[Parameter], path: str = "parameters") -> Iterator[tuple[str, Parameter]]:
+    """Each parameter with its path, those inside of it right after it."""
+    for index, item in enumerate(items):
+        own = join(path, item.name or f"[{index}]")
+        yield own, item
+        yield from each_parameter(item.children, own)
 
 
 @dataclass(frozen=True, slots=True)
