@@ -9,7 +9,7 @@ from flask import Flask
 from flask_babel import Babel
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from pbxhub.api import answers, authentication, description, idempotency, problems, query_names, rates, streams
+from pbxhub.api import answers, authentication, blueprint, description, idempotency, problems, rates, streams
 from pbxhub.api.resources import BLUEPRINTS
 from pbxhub.settings import Settings
 from pbxhub.wsgi import request_checks
@@ -48,7 +48,7 @@ def create_api(app: Flask, threads: int = 16) -> Flask:
     for part in (problems, answers, rates, authentication):
         part.install(api)
     api.before_request(request_checks.check_call)
-    query_names.install(api)
+    blueprint.install(api)
     idempotency.install(api)
     streams.install(api, threads // 2)
     description.install(api, BLUEPRINTS)
