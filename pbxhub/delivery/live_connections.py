@@ -31,7 +31,13 @@ def seal_tokens(vault: Vault, tokens: OAuthTokens) -> str:
     return vault.seal(json.dumps({"access": tokens.access, "refresh": tokens.refresh}))
 
 
-@lru_cache(maxsize=1000)  # decrypting derives a key, 0.1 ms
+@lru_cache(maxsize=3000)  # decrypting derives a key, 0.1 ms: too much for every request of a busy webhook
+def open_secret(vault: Vault, sealed: str) -> str:
+    """What was sealed. Raises VaultError."""
+    return vault.open(sealed)
+
+
+@lru_cache(maxsize=1000)
 def open_tokens(vault: Vault, sealed: str) -> OAuthTokens:
     """The inverse of seal_tokens. Raises VaultError."""
     return OAuthTokens(**json.loads(vault.open(sealed))) if sealed else OAuthTokens()
@@ -70,12 +76,7 @@ class LiveConnection:
         """What a request carries, in the place that spec.auth names. Raises VaultError."""
         if self.spec.kind == "oauth2":
             return self.spec.carried(open_tokens(vault, self.tokens_sealed).access)
-        return self.spec.carried(_open(vault, self.secret_sealed))
-
-
-@lru_cache(maxsize=1000)
-def _open(vault: Vault, sealed: str) -> str:
-    return vault.open(sealed)
+        return self.spec.carried(open_secret(vault, self.secret_sealed))
 
 
 _CONNECTIONS = Query(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 
-from pbxhub.delivery.live_connections import LiveConnection
+from pbxhub.delivery.live_connections import LiveConnection, open_secret
 from pbxhub.delivery.open_recordings import OpenRecording
 from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.delivery.webhook_cache import LiveWebhook
@@ -129,9 +129,9 @@ def _has_moved(webhook: LiveWebhook, stored: Request) -> bool:
 def _credentials(vault: Vault, webhook: LiveWebhook) -> Credentials:
     request = webhook.spec.request
     return Credentials(
-        _open_secret(vault, webhook.secret_sealed) if request.auth.has_secret else "",
+        open_secret(vault, webhook.secret_sealed) if request.auth.has_secret else "",
         _open_keys(vault, webhook.signing_sealed),
-        _open_secret(vault, webhook.tls_key_sealed) if request.tls_certificate and webhook.tls_key_sealed else "",
+        open_secret(vault, webhook.tls_key_sealed) if request.tls_certificate and webhook.tls_key_sealed else "",
     )
 
 
@@ -153,12 +153,6 @@ def _tls(request: RequestSpec, key: str) -> TlsOptions:
     if not (request.tls_ca or request.tls_certificate):
         return SYSTEM_TLS
     return TlsOptions(request.tls_ca, request.tls_certificate if key else "", key)
-
-
-# Decrypting derives a key, 0.1 ms: too much for every request of a busy webhook.
-@lru_cache(maxsize=1000)
-def _open_secret(vault: Vault, sealed: str) -> str:
-    return vault.open(sealed)
 
 
 @lru_cache(maxsize=1000)
