@@ -104,7 +104,7 @@ def test_ten_at_once_with_one_key_happen_once(hub: Served) -> None:
         except ProblemError as error:
             return f"refused {error.status}"
 
-    hub.key("read", "write", "call", "admin", "admin")
+    hub.key("read", "write", "call", "admin")  # that no two threads make it
     with ThreadPoolExecutor(5) as pool:
         ids = set(pool.map(order, range(10))) - {"refused 409"}
     with hub.database.read() as session:
