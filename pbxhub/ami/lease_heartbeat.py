@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
-import psycopg
 import structlog
 
 from pbxhub.ami.pbx_shares import everything, fair_change, tokens_of
@@ -53,7 +52,7 @@ class LeaseHeartbeat:
             try:
                 self._follow(await self._in_thread(self._beat))
                 away = False
-            except psycopg.Error as error:
+            except self._database.driver_error as error:
                 if not away:
                     log.warning("heartbeat of the listener failed; it keeps its PBXs until another one takes them",
                                 error=str(error).strip())  # fmt: skip
@@ -98,7 +97,7 @@ class LeaseHeartbeat:
         try:
             if self.tokens is not None:
                 await asyncio.wait_for(self._in_thread(self._leave), LAPSE)
-        except (psycopg.Error, TimeoutError):
+        except (self._database.driver_error, TimeoutError):
             log.warning("database unavailable; others take the PBXs when the lease has ended", seconds=LAPSE)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
@@ -118,7 +117,7 @@ class LeaseHeartbeat:
             tokens = self._share_out(leases)
             self._rung = leases.was_rung()
             return tokens
-        except psycopg.Error:
+        except self._database.driver_error:
             self._disconnect()
             raise
 
@@ -155,7 +154,7 @@ class LeaseHeartbeat:
 
     def _retire(self) -> None:
         """Without the database it does nothing: close() says so."""
-        with suppress(psycopg.Error):
+        with suppress(self._database.driver_error):
             self._connected().retire()
             self._beat()
 
@@ -166,7 +165,7 @@ class LeaseHeartbeat:
         try:
             if going:
                 self._connected().release(list(going))
-        except psycopg.Error as error:
+        except self._database.driver_error as error:
             log.warning("PBXs could not be released; trying again", error=str(error).strip())
 
     def _leave(self) -> None:

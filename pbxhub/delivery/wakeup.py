@@ -236,7 +236,7 @@ class WakeupListener:
         while not self._stopping.is_set():
             try:
                 listen()
-            except (self._database.engine.dialect.loaded_dbapi.Error, SQLAlchemyError) as error:
+            except (self._database.driver_error, SQLAlchemyError) as error:
                 self._log(str(error).strip())
             self._stopping.wait(_RECONNECT)
 
@@ -331,7 +331,7 @@ def wake_trouble(database: Database, timeout_seconds: float = 5.0) -> str:
     try:
         with database.own_connection() as connection:
             return _deafness(connection, database, timeout_seconds)
-    except database.engine.dialect.loaded_dbapi.Error as error:
+    except database.driver_error as error:
         # without an address of its own it is the database's: whoever opens that says what is wrong with it
         return f"PBXHUB_DATABASE_DIRECT_URL: {str(error).strip()}" if database.direct_url else ""
 

@@ -56,6 +56,11 @@ class Database:
     def is_sqlite(self) -> bool:
         return self.engine.dialect.name == "sqlite"
 
+    @property
+    def driver_error(self) -> type[Exception]:
+        """What own_connection() and its connections raise."""
+        return self.engine.dialect.loaded_dbapi.Error
+
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session that sees one state of the database. Writes nothing."""
@@ -72,7 +77,7 @@ class Database:
 
     def own_connection(self) -> "psycopg.Connection[Any]":
         """A connection to PostgreSQL outside the pool, in autocommit, for LISTEN. It bypasses a pooler if direct_url
-        is given. Raises psycopg.Error."""
+        is given. Raises driver_error."""
         import psycopg
 
         arguments = connect_arguments(self.direct_url or self.engine.url)
