@@ -18,9 +18,9 @@ left do not show who began it, which way it goes, or whom it rang before.
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from pbxhub.ami.calls_begun_in_a_gap import CallsBegunInAGap
+from pbxhub.ami.cel_file import CelSource
 from pbxhub.ami.cel_reading import CelReading
 from pbxhub.ami.channel_list import ChannelList, FollowedChannels
 from pbxhub.calls.ami_events import Message
@@ -29,9 +29,6 @@ from pbxhub.calls.dispositions import OF_THE_DIALPLAN
 from pbxhub.calls.resync import Loss
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
-
-if TYPE_CHECKING:  # it loads the driver of PostgreSQL
-    from pbxhub.ami.cel_table import CelSource
 
 _QUIET = 5.0  # seconds without a new row after which Asterisk has written everything
 _LATEST = 60.0  # seconds to wait for a row at most
@@ -66,7 +63,7 @@ class _HeldEnd:
 class Backfill:
     """Compares one PBX's CEL with its live events. Without a source it does nothing."""
 
-    def __init__(self, source: "CelSource | None", cursor: Place, new_tracker: Callable[[], Tracker]) -> None:
+    def __init__(self, source: CelSource | None, cursor: Place, new_tracker: Callable[[], Tracker]) -> None:
         self._cel = CelReading(source, cursor)
         self._begun = CallsBegunInAGap(self._cel, new_tracker)
         self._new_tracker = new_tracker

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 from pbxhub.calls.cel_calls import LONGEST_MARK, Place
 from pbxhub.calls.cel_rows import CelRow, read_row
@@ -27,6 +28,18 @@ class CelUnreadableError(Exception):
     def __init__(self, name: str, error: Exception) -> None:
         super().__init__(f"{name}: {str(error).strip()}")
         self.busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+
+
+class CelSource(Protocol):
+    """Where the rows of CEL are: a file, or a table over the network (cel_table.py)."""
+
+    name: str
+
+    def last_place(self) -> Place | None: ...
+
+    def rows_after(self, place: Place) -> list[tuple[Place, CelRow]] | None: ...
+
+    def close(self) -> None: ...
 
 
 class CelFile:

@@ -2,18 +2,14 @@
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import structlog
 
-from pbxhub.ami.cel_file import CelUnreadableError
+from pbxhub.ami.cel_file import CelSource, CelUnreadableError
 from pbxhub.calls.cel_calls import BEFORE_ALL, CelCall, CelCalls, Place, reports_of, reports_so_far
 from pbxhub.calls.resync import Loss
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
-
-if TYPE_CHECKING:  # it loads the driver of PostgreSQL
-    from pbxhub.ami.cel_table import CelSource
 
 log = structlog.get_logger(__name__)
 _OVERLAP = 5.0  # seconds before the last row of the previous file: calls that began earlier are finished
@@ -28,7 +24,7 @@ class CelReading:
     touched: when a new row was last found; failing: since when CEL cannot be read, 0 while it can; by the hub's clock.
     """
 
-    def __init__(self, source: "CelSource | None", cursor: Place) -> None:
+    def __init__(self, source: CelSource | None, cursor: Place) -> None:
         self.trouble = ""
         self.calls = CelCalls()
         self.place = cursor
@@ -50,7 +46,7 @@ class CelReading:
                 async with self._reading:
                     await self._find_start(self.source, now)
 
-    async def _find_start(self, source: "CelSource", now: float) -> None:
+    async def _find_start(self, source: CelSource, now: float) -> None:
         """Rows older than the hub's first look are not published."""
         if not self.place.number:
             newest = await asyncio.to_thread(source.last_place)
@@ -63,7 +59,7 @@ class CelReading:
         async with self._reading:
             return await self._read_rows(self.source, now)
 
-    async def _read_rows(self, source: "CelSource", now: float) -> bool:
+    async def _read_rows(self, source: CelSource, now: float) -> bool:
         try:
             await self._find_start(source, now)
             rows = await asyncio.to_thread(source.rows_after, self.place)

@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
-from pbxhub.ami.cel_file import CHUNK, CelFile, CelUnreadableError, behind, numbered
+from pbxhub.ami.cel_file import CHUNK, CelUnreadableError, behind, numbered
 from pbxhub.calls.cel_calls import Place
 from pbxhub.calls.cel_rows import CelRow
 from pbxhub.store.cel_url import CelUrl
@@ -84,9 +84,6 @@ class CelTable:
         conninfo = make_conninfo(self._url.conninfo, **NETWORK_TIMEOUTS, **_OPTIONS)
         self._connection = psycopg.connect(conninfo, autocommit=True, row_factory=dict_row)
         return self._connection.execute(wanted, values).fetchall()
-
-
-CelSource = CelFile | CelTable
 
 
 def _columns(row: Mapping[str, Any]) -> dict[str, object]:

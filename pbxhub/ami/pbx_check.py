@@ -3,9 +3,8 @@
 import asyncio
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-from pbxhub.ami.cel_file import CelUnreadableError
+from pbxhub.ami.cel_file import CelSource, CelUnreadableError
 from pbxhub.ami.login import Address, AmiTimeouts, list_channels, open_session, read_version, set_filter
 from pbxhub.ami.manager_actions import build
 from pbxhub.ami.pbx_rows import PbxRow
@@ -14,9 +13,6 @@ from pbxhub.finding import Finding
 from pbxhub.store.clock import utc_now
 from pbxhub.store.pbx_state_sentences import PbxState
 from pbxhub.translatable import say
-
-if TYPE_CHECKING:
-    from pbxhub.ami.cel_table import CelSource
 
 CLOCK_TOLERANCE = 2.0  # seconds
 
@@ -97,7 +93,7 @@ def check_row(row: PbxRow, operator: bool) -> list[Finding]:
     return [Finding(False, say("The PBX did not answer within 30 s. It is overloaded or hangs; see Asterisk's log."))]
 
 
-def _check_cel(source: "CelSource | None") -> list[Finding]:
+def _check_cel(source: CelSource | None) -> list[Finding]:
     if source is None:
         return []
     try:

@@ -3,12 +3,11 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from sqlalchemy import literal, select, union, update
 from sqlalchemy.orm import Session
 
-from pbxhub.ami.cel_file import CelFile
+from pbxhub.ami.cel_file import CelFile, CelSource
 from pbxhub.ami.login import Address
 from pbxhub.calls.cel_calls import Place
 from pbxhub.calls.charsets import charset_of
@@ -29,9 +28,6 @@ from pbxhub.store.pbx_state_sentences import PbxState
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.vault import Vault, VaultError
-
-if TYPE_CHECKING:
-    from pbxhub.ami.cel_table import CelSource
 
 _LAST_CALLS = 500  # that show which endpoints are trunks
 
@@ -60,7 +56,7 @@ class PbxRow:
     own_numbers: frozenset[str] = field(default=frozenset(), compare=False)
     optional_stages: frozenset[str] = field(default=frozenset(), compare=False)
 
-    def new_cel_source(self) -> "CelSource | None":
+    def new_cel_source(self) -> CelSource | None:
         """Where its CEL is read from; None where it is not."""
         if self.cel_url:
             from pbxhub.ami.cel_table import CelTable  # it loads the driver of PostgreSQL
