@@ -32,6 +32,7 @@ from tests.support.outbox_world import (
     FORWARD,
     NOON,
     OK,
+    Sender,
     World,
     at,
     context_of,
@@ -89,7 +90,7 @@ def account(database: Database) -> World:
 
 
 def everything(world: World) -> None:
-    """Orders, calls, retries, lost attempts, chains, pauses and what is cancelled."""
+    """Orders, calls, retries, lost attempts, chains, pauses, what is cancelled and what is handed over."""
     database = world.database
     order = an_order(world)
     calls = [report("1", BEFORE, forward("101"), forward("102", 2)), report(f"{CHANNEL_PREFIX}{order.id}", BEFORE)]
@@ -113,6 +114,11 @@ def everything(world: World) -> None:
         touch_webhooks(session, world.project_id)
     finish(database, take(database, 400).claimed, OK, 401)
     finish(database, take(database, 3000).claimed, OK, 3001)
+    sender = Sender(database, 3002)
+    context_of(database).handoff.open(sender)
+    world.publish(report("handed over", BEFORE), now=at(3002))
+    assert sender.sent
+    context_of(database).handoff.close(sender)
 
 
 def an_order(world: World) -> OrderedCall:

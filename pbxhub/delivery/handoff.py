@@ -2,33 +2,35 @@
 transaction that writes them.
 
 Without a hand-off: 1. publish commits; 2. a worker wakes; 3. the worker claims and commits; 4. the request leaves.
-With it, the claim is a part of step 1, and the requests leave right after its commit. It is the same claim
-(outbox/claim.py), with its lock, limits, shares, order and leases, so the same holds when something fails:
+With it, the claim is a part of step 1 (outbox/claim_new.py), and the requests leave right after its commit. It has the
+lock, limits and leases of any claim, so the same holds when something fails:
 
 * The process is killed or frozen after the commit: the lease ends, and another worker sends the request.
 * The answer of the commit is lost: publish repeats and finds its stages written; the lease ends as above.
-* The claim finds the lock taken, no room, a pause, or a clock that is behind: the workers are woken as ever.
+* The claim finds the lock taken, no room, a pause, older deliveries of the webhook that are due, or a clock that is
+  behind: the workers are woken as ever.
 * The claim fails: publish repeats without it, because no stage may be lost for it.
 
-It saves a transaction and a commit before each request. tests/test_hand_over_new_deliveries.py
+It saves a transaction, a commit and an UPDATE before each request. tests/test_hand_over_new_deliveries.py
 """
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
-from uuid import UUID
 
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from pbxhub.store.delivery_rows import NewDelivery
+
 if TYPE_CHECKING:
-    from pbxhub.delivery.outbox.claimed import Batch
+    from pbxhub.delivery.outbox.claimed import Claimed
 
 
 class Sends(Protocol):
     """A worker. claim_new: in the transaction of others. send_new: after its commit; never raises."""
 
-    def claim_new(self, session: Session) -> "Batch": ...
-    def send_new(self, batch: "Batch") -> None: ...
+    def claim_new(self, session: Session, new: Sequence[NewDelivery]) -> "Sequence[Claimed]": ...
+    def send_new(self, claimed: "Sequence[Claimed]") -> None: ...
 
 
 class Handoff:
@@ -45,13 +47,11 @@ class Handoff:
         if self._worker is worker:
             self._worker = None
 
-    def claim(self, session: Session, due: AbstractSet[UUID]) -> bool:
-        """Claims what is due, in the transaction that has just written these deliveries. True: no other worker needs to
-        be woken, because all of them will be sent from here."""
+    def claim(self, session: Session, new: Sequence[NewDelivery]) -> "Sequence[Claimed]":
+        """Claims what the worker can send at once of the deliveries that this transaction is about to insert. It is
+        sent after the commit."""
         worker = self._worker
-        if worker is None or not due:
-            return False
-        batch = worker.claim_new(session)
-        if batch.claimed or batch.given_up:
-            event.listen(session, "after_commit", lambda _session: worker.send_new(batch), once=True)
-        return not batch.more and due <= {one.id for one in batch.claimed}
+        claimed = worker.claim_new(session, new) if worker else ()
+        if worker and claimed:
+            event.listen(session, "after_commit", lambda _session: worker.send_new(claimed), once=True)
+        return claimed

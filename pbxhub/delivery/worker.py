@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.metrics import WorkerMetrics
 from pbxhub.delivery.open_recordings import Fetch, Opened, OpenRecording, look_for, wanted
 from pbxhub.delivery.out_of_reach import OutOfReach
-from pbxhub.delivery.outbox import Batch, Claimed, Finished, claim, record
+from pbxhub.delivery.outbox import Batch, Claimed, Finished, claim, claim_new, record
 from pbxhub.delivery.outbox.attempt_result import given_up
 from pbxhub.delivery.outbox.lost_attempts import LEASE, release_leases
 from pbxhub.delivery.prepare import Prepared, prepare
@@ -27,12 +28,13 @@ from pbxhub.sending.engine import Engine
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import BLOCKED_TARGET, FILE_NOT_READY, describe
 from pbxhub.store.database_errors import reason
-from pbxhub.store.delivery_rows import PENDING
+from pbxhub.store.delivery_rows import PENDING, NewDelivery
 
 if TYPE_CHECKING:  # needs an extra that not every hub has
     from pbxhub.delivery.traces import Traces
 
 BATCH = 100
+MOST_HANDED = 0.75  # of the places: beyond that, a claim decides who has the next one that becomes free
 GATHER = 0.002  # seconds between turns: a turn costs some ms, and 0.1 ms for each delivery in it
 GATHER_MORE = 0.01  # the same while only answers wait, to be recorded
 _HANGS = 60.0  # seconds without a turn: the database is away, or the worker is stuck
@@ -107,15 +109,22 @@ class Worker:
         """Whether the worker claims and records: it takes a turn every LOOK_AGAIN seconds at least."""
         return time.monotonic() - self._turned_at < _HANGS
 
-    def claim_new(self, session: Session) -> Batch:
-        """A claim in the transaction of another thread, which has just made something due (handoff.py)."""
-        if self._stopping.is_set() or self._room() < 1:
-            return Batch((), None, True)
-        return self._claim(session)
+    def claim_new(self, session: Session, new: Sequence[NewDelivery]) -> Sequence[Claimed]:
+        """A claim in the transaction of another thread, which is about to insert these deliveries (handoff.py).
 
-    def send_new(self, batch: Batch) -> None:
+        It leaves some places free: those for which the claims of the worker's own thread choose fairly.
+        """
+        room = min(BATCH, int(self._capacity * MOST_HANDED) - len(self._flying))
+        if self._stopping.is_set() or room < 1:
+            return ()
+        return claim_new(
+            self._context, session, new, room, self._clock(), self._rooms(), self._lease,
+            self._out_of_reach.webhooks(),
+        )  # fmt: skip
+
+    def send_new(self, new: Sequence[Claimed]) -> None:
         """Sends what claim_new has claimed, from that other thread: it need not wait until this one has recorded."""
-        for claimed in batch.claimed:
+        for claimed in new:
             self._flying[claimed.id, claimed.attempt] = claimed
             if claimed.request.recording:  # it has to be opened first
                 self._handed.append(claimed)
@@ -125,8 +134,7 @@ class Worker:
                 self._engine.start(prepared.outgoing, (claimed, prepared))
             except Exception:  # noqa: BLE001 (the worker's own thread meets it again and logs it)
                 self._handed.append(claimed)
-        self._lost.extend(batch.given_up)
-        if self._handed or self._lost:
+        if self._handed:
             self._wake()
 
     @property

@@ -20,8 +20,8 @@ ready              due_at <= now, no claim_token, publish, resend, record  claim
 held               held, due_at at most HOLD away hold_back, hold_resent,  release_next, when the attempt of the one
                                                   hold_on                  ahead is recorded; claim, when due_at has
                                                                            passed: hold_on sends it, or holds it again
-leased             claim_token; due_at is the end claim                    record; the next claim after due_at, as a
-                   of the lease                                            lost attempt; release_leases ends it now,
+leased             claim_token; due_at is the end claim; publish, if it    record; the next claim after due_at, as a
+                   of the lease                   can be sent at once      lost attempt; release_leases ends it now,
                                                                            WrongLeases if its clock was wrong
 given up           leased without a new attempt   claim, after MOST_LOST   record, as failed; a later claim, if that
                                                   lost attempts in a row   worker is lost, too
@@ -189,20 +189,21 @@ class NewDelivery:
     finished_on: datetime | None = None
     not_before: datetime | None = None
     stage: str = ""
+    claim_token: UUID | None = None
+    attempts: int = 0
+    tries: int = 0
 
 
 @dataclass(slots=True)
 class AnsweredQuestion(NewDelivery):
     """A delivery that is inserted when it is over: the call that asked has its answer."""
 
-    attempts: int = 0
-    tries: int = 0
     status_code: int | None = None
     duration_ms: int | None = None
 
 
 _TABLE = Base.metadata.tables["delivery"]
-_INSERT = Insert(_TABLE, NewDelivery, {"attempts": "0", "tries": "0", "out_of_order": "false"})
+_INSERT = Insert(_TABLE, NewDelivery, {"out_of_order": "false"})
 _INSERT_QUESTION = Insert(_TABLE, AnsweredQuestion, {"out_of_order": "false"})
 
 

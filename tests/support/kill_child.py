@@ -97,7 +97,7 @@ def patch(steps: Steps) -> None:
         def begun(*arguments: Any, **named: Any) -> Any:
             steps.at(f"{name} begun")
             result = function(*arguments, **named)
-            if getattr(result, "claimed", True):
+            if getattr(result, "claimed", result):
                 here.doing.append(name)
             return result
 

@@ -1,26 +1,27 @@
 """A small account for tests of the outbox: a project, a PBX, webhooks, and reports as the tracker makes them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import CallReport, Stage, Value
 from pbxhub.delivery.context import DeliveryContext, PauseRule
 from pbxhub.delivery.handoff import Handoff
 from pbxhub.delivery.last_look import LastLook
 from pbxhub.delivery.links import Links
-from pbxhub.delivery.outbox import AttemptResult, Batch, Claimed, Finished, Published, claim, publish, record
+from pbxhub.delivery.outbox import AttemptResult, Batch, Claimed, Finished, Published, claim, claim_new, publish, record
 from pbxhub.delivery.outbox.attempt_result import given_up
 from pbxhub.delivery.prune import Retention
 from pbxhub.delivery.wakeup import Wakeups
 from pbxhub.delivery.webhook_cache import WebhookCache
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.accounts import Pbx, Project
-from pbxhub.store.delivery_rows import Attempt, Delivery
+from pbxhub.store.delivery_rows import Attempt, Delivery, NewDelivery
 from pbxhub.store.notices import NoticeTarget
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
@@ -148,6 +149,25 @@ def take(
     """A claim that many seconds after NOON. chance: rounds the share of each lane, 0.0 down and 0.99 up."""
     with database.write() as session:
         return claim(context_of(database), session, limit, at(seconds), rooms, chance=lambda: chance)
+
+
+@dataclass
+class Sender:
+    """A worker that new deliveries are handed to, by the clock of the test. It sends nothing."""
+
+    database: Database
+    seconds: float = 0  # after NOON
+    limit: int = 100
+    rooms: Mapping[int, int] = field(default_factory=dict)
+    without: Collection[int] = ()
+    sent: list[Claimed] = field(default_factory=list)
+
+    def claim_new(self, session: Session, new: Sequence[NewDelivery]) -> Sequence[Claimed]:
+        context, now = context_of(self.database), at(self.seconds)
+        return claim_new(context, session, new, self.limit, now, self.rooms, without=self.without)
+
+    def send_new(self, claimed: Sequence[Claimed]) -> None:
+        self.sent += claimed
 
 
 def give_up(database: Database, batch: Batch, seconds: float, rule: PauseRule | None = None) -> list[AttemptResult]:

@@ -1,7 +1,7 @@
 """A worker inside a test, which may reach the receivers of that test, and the states of what it delivers; and workers
 with a fault or a bug, by which a proof shows that it can fail."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any
@@ -11,12 +11,12 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.metrics import WorkerMetrics
-from pbxhub.delivery.outbox import claim
-from pbxhub.delivery.outbox.claimed import Batch
+from pbxhub.delivery.outbox import Batch, Claimed, claim_new
 from pbxhub.delivery.worker import Worker
 from pbxhub.sending.address_guard import AddressGuard, endpoints
 from pbxhub.sending.engine import Engine
 from pbxhub.store.clock import utc_now
+from pbxhub.store.delivery_rows import NewDelivery
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers import misbehaving as zoo
 from pbxhub.testing.receivers.receiver import Receiver
@@ -51,27 +51,27 @@ def fails_if(planted: bool, *how: type[Exception]) -> AbstractContextManager[obj
 class FrozenWorker(Worker):
     """Stands still between the commit and the request."""
 
-    def send_new(self, batch: Batch) -> None:
+    def send_new(self, new: Sequence[Claimed]) -> None:
         pass
 
 
 class HastyWorker(Worker):
     """Sends before the commit."""
 
-    def claim_new(self, session: Session) -> Batch:
-        batch = super().claim_new(session)
-        super().send_new(batch)
-        return batch
+    def claim_new(self, session: Session, new: Sequence[NewDelivery]) -> Sequence[Claimed]:
+        claimed = super().claim_new(session, new)
+        super().send_new(claimed)
+        return claimed
 
-    def send_new(self, batch: Batch) -> None:
+    def send_new(self, new: Sequence[Claimed]) -> None:
         pass
 
 
 class WorkerByAnotherClock(Worker):
     """Claims by the clock of the process, not by its own."""
 
-    def claim_new(self, session: Session) -> Batch:
-        return claim(self._context, session, 10, utc_now())
+    def claim_new(self, session: Session, new: Sequence[NewDelivery]) -> Sequence[Claimed]:
+        return claim_new(self._context, session, new, 10, utc_now())
 
 
 class DiscouragedWorker(Worker):

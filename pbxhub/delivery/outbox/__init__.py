@@ -7,6 +7,7 @@ and resume are what people do to it.
 from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.outbox.cancel import cancel_pending, check, uncheck
 from pbxhub.delivery.outbox.claim import claim
+from pbxhub.delivery.outbox.claim_new import claim_new
 from pbxhub.delivery.outbox.claimed import Batch, Claimed
 from pbxhub.delivery.outbox.missing import MOST_MISSING, Missing, count_missing, first_known
 from pbxhub.delivery.outbox.ordered_call_status import add_later, ask_cancel, open_orders, register
@@ -45,7 +46,7 @@ __all__ = [
     "CALL_HAS_CONTENT", "CALL_STAYS", "HAS_CONTENT", "MOST_MISSING", "STAYS", "AttemptResult", "Batch",
     "CannotResendError", "Claimed", "Finished", "Missing", "Published", "Selection",
     "add_later", "add_to_call", "ask_cancel", "call_resthook", "callbacks_without_call", "cancel_pending",
-    "changed_since", "check", "claim", "count_by_webhook", "count_missing", "empty_answers",
+    "changed_since", "check", "claim", "claim_new", "count_by_webhook", "count_missing", "empty_answers",
     "first_known", "list_conditions", "open_orders", "order_missing", "order_resend", "orders_without_call", "pause",
     "publish", "publish_later", "publish_other", "record", "register", "register_pause", "remove_of_calls",
     "remove_of_deliveries", "remove_of_orders", "resend_one", "resume", "send_missing", "step_one", "step_resends",

@@ -19,27 +19,24 @@ import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import Row, Table, Uuid, bindparam, text
+from sqlalchemy import Row, Uuid, bindparam, text
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.context import DeliveryContext
-from pbxhub.delivery.open_recordings import FETCH_SECONDS
 from pbxhub.delivery.outbox.cancel import cancel_pending
 from pbxhub.delivery.outbox.claim_choice import Room, choose
-from pbxhub.delivery.outbox.claimed import Batch, Claimed
+from pbxhub.delivery.outbox.claimed import Batch, Claimed, as_claimed, longest_attempt, request_of
 from pbxhub.delivery.outbox.due import Due, find_due
 from pbxhub.delivery.outbox.lost_attempts import LEASE, leave_lost
 from pbxhub.delivery.outbox.sequence import hold_on
 from pbxhub.delivery.outbox.webhook_rate import take_turns
+from pbxhub.delivery.outbox.write_attempts import begin_attempts
 from pbxhub.delivery.webhook_cache import LiveWebhook
-from pbxhub.store.bulk import Insert, Query
+from pbxhub.store.bulk import Query
 from pbxhub.store.columns import AMONG, RAW_IDS, JsonColumn, UtcDateTime
 from pbxhub.store.delivery_rows import IS_PENDING
 from pbxhub.store.postgresql import HURRIED
-from pbxhub.store.session import Base
-from pbxhub.webhooks.attached import load_files
 from pbxhub.webhooks.request import Request
 
 LOOK_ELSEWHERE = timedelta(milliseconds=50)  # until the next claim, when all webhooks seen were at their limits
@@ -70,7 +67,7 @@ def claim(
     marked worker_lost, and their deliveries are claimed again.
     """
     session.flush()  # changes that record made in this transaction: the statements below bypass the session
-    if not _may_choose(session):
+    if not may_choose(session):
         return Batch((), now + TRY_AGAIN, False)
     due = find_due(session, now, chance, context.last_look)
     for webhook_id in {queue.webhook_id for queue in due.queues if not queue.live}:
@@ -94,7 +91,7 @@ def _ask_again(due: Due, now: datetime) -> datetime | None:
     return now + LOOK_ELSEWHERE if due.partly else due.next_due
 
 
-def _may_choose(session: Session) -> bool:
+def may_choose(session: Session) -> bool:
     """On SQLite always: the write lock of the transaction keeps everybody else out."""
     if session.get_bind().dialect.name != "postgresql":
         return True
@@ -124,14 +121,6 @@ _TAKE = {
     )
     for dialect, free in _FREE.items()
 }  # fmt: skip
-_ATTEMPT: Table = Base.metadata.tables["attempt"]
-_BEGIN = Insert(
-    _ATTEMPT,
-    ("delivery_id", "number", "started_on"),
-    dict.fromkeys(("outcome", "message", "peer", "tls_version", "response_body"), "''")
-    | dict.fromkeys(("request_headers", "response_headers"), "'[]'")
-    | {"response_truncated": "false"},
-)
 
 
 def _lease(
@@ -143,20 +132,20 @@ def _lease(
     take = _TAKE[session.get_bind().dialect.name]
     for deadline, ids in _by_deadline(rows, room.webhooks).items():
         leased += take.all(session, token=room.token, until=now + timedelta(seconds=deadline) + lease, now=now, ids=ids)
-    _BEGIN.run(session, [{"delivery_id": row.id, "number": row.attempts, "started_on": now} for row in leased])
-    return [
-        _claimed(row, _request(row), room.webhooks[row.webhook_id], room.token, now, row.due_at)
+    claimed = [
+        as_claimed(row, request_of(row), room.webhooks[row.webhook_id], room.token, now, row.due_at)
         for row in sorted(leased, key=lambda row: (row.lane, row.created_on))
     ]
+    begin_attempts(session, claimed)
+    return claimed
 
 
 def _by_deadline(rows: Iterable[Row[Any]], webhooks: Mapping[int, LiveWebhook]) -> dict[float, list[Any]]:
-    """How long a request may take, from its claim to its end. A recording may have to be fetched from the PBX first: by
-    the stored request, because the settings of the webhook may have changed since it was rendered."""
+    """The ids by longest_attempt. Whether there are files says the stored request, because the settings of the webhook
+    may have changed since it was rendered."""
     found: dict[float, list[Any]] = {}
     for row in rows:
-        fetch = FETCH_SECONDS if row.has_files else 0.0
-        found.setdefault(webhooks[row.webhook_id].spec.limits.deadline + fetch, []).append(row.id)
+        found.setdefault(longest_attempt(webhooks[row.webhook_id], row.has_files), []).append(row.id)
     return found
 
 
@@ -187,18 +176,4 @@ def _own(
     own = _OWN[session.get_bind().dialect.name]
     owned = own.all(session, token=room.token, until=until, ids=[row.id for row in rows])
     nothing = Request("", "", (), b"")
-    return [_claimed(row, nothing, room.webhooks[row.webhook_id], room.token, now, until) for row in owned]
-
-
-def _request(row: Row[Any]) -> Request:
-    headers = tuple((name, value) for name, value in row.headers)
-    return Request(row.method, row.url, headers, row.body, load_files(row.files) if row.files else ())
-
-
-def _claimed(
-    row: Row[Any], request: Request, webhook: LiveWebhook, token: UUID, now: datetime, until: datetime
-) -> Claimed:
-    return Claimed(
-        row.id, row.project_id, row.stage_event_id, row.call_id, row.sequence_id, row.kind, row.lane, row.attempts,
-        row.tries, row.outcome, token, now, until, row.created_on, request, webhook,
-    )  # fmt: skip
+    return [as_claimed(row, nothing, room.webhooks[row.webhook_id], room.token, now, until) for row in owned]

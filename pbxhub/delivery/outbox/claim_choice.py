@@ -15,7 +15,7 @@ from pbxhub.delivery.outbox.due import DueQueue
 from pbxhub.delivery.webhook_cache import LiveWebhook
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import AMONG, ListOf, UtcDateTime
-from pbxhub.store.delivery_rows import BULK, FIRST_ATTEMPTS, RETRIES
+from pbxhub.store.delivery_rows import BULK, FIRST_ATTEMPTS, RETRIES, NewDelivery
 from pbxhub.store.ids import new_id, numbered_token
 
 SHARES = {FIRST_ATTEMPTS: 0.7, RETRIES: 0.2, BULK: 0.1}  # of each batch; the others get what a lane does not use
@@ -142,7 +142,7 @@ class Room:
         self.last_look.count(min(oldest, default=token), now)
         return token
 
-    def learn(self, session: Session, queues: Sequence[DueQueue]) -> None:
+    def learn(self, session: Session, queues: Iterable[DueQueue | NewDelivery]) -> None:
         """Looks up the webhooks of these queues."""
         unknown = [queue for queue in queues if queue.webhook_id not in self.webhooks]
         projects = self._cache.fetch(session, {queue.project_id for queue in unknown}) if unknown else {}
@@ -177,7 +177,7 @@ class Room:
             ("project", row.project_id): self._projects[row.project_id],
         }
 
-    def take(self, row: Row[Any]) -> bool:
+    def take(self, row: Row[Any] | NewDelivery) -> bool:
         if self._webhooks[row.webhook_id] < 1 or self._projects[row.project_id] < 1:
             return False
         self._webhooks[row.webhook_id] -= 1

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+from pbxhub.delivery.open_recordings import FETCH_SECONDS
 from pbxhub.delivery.webhook_cache import LiveWebhook
+from pbxhub.webhooks.attached import load_files
 from pbxhub.webhooks.request import Request
 
 
@@ -32,6 +35,28 @@ class Claimed:
     created_on: datetime
     request: Request
     webhook: LiveWebhook
+
+
+def as_claimed(
+    row: Any, request: Request, webhook: LiveWebhook, token: UUID, now: datetime, until: datetime
+) -> Claimed:
+    """row: of the delivery, or a NewDelivery."""
+    return Claimed(
+        row.id, row.project_id, row.stage_event_id, row.call_id, row.sequence_id, row.kind, row.lane, row.attempts,
+        row.tries, row.outcome, token, now, until, row.created_on, request, webhook,
+    )  # fmt: skip
+
+
+def request_of(row: Any) -> Request:
+    """The request that a delivery was rendered to."""
+    headers = tuple((name, value) for name, value in row.headers)
+    return Request(row.method, row.url, headers, row.body, load_files(row.files) if row.files else ())
+
+
+def longest_attempt(webhook: LiveWebhook, has_files: bool) -> float:
+    """Seconds that a request may take, from its claim to its end. A recording may have to be fetched from the PBX
+    first."""
+    return webhook.spec.limits.deadline + (FETCH_SECONDS if has_files else 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,30 +1,47 @@
-"""Completes the rows of attempts that have ended, and writes their events."""
+"""Begins the rows of attempts, completes those that have ended, and writes their events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Table, select
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
+from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.sending.outcomes import LOST
 from pbxhub.storable import clip
-from pbxhub.store.bulk import Update
+from pbxhub.store.bulk import Insert, Update
 from pbxhub.store.columns import one_of
 from pbxhub.store.delivery_rows import Attempt
 from pbxhub.store.events import NewEvent, keep
 from pbxhub.store.session import Base
 
 STORED_BODY = 20_480  # bytes of an answer
+_ATTEMPT: Table = Base.metadata.tables["attempt"]
+_BEGIN = Insert(
+    _ATTEMPT,
+    ("delivery_id", "number", "started_on"),
+    dict.fromkeys(("outcome", "message", "peer", "tls_version", "response_body"), "''")
+    | dict.fromkeys(("request_headers", "response_headers"), "'[]'")
+    | {"response_truncated": "false"},
+)
 _COMPLETE = Update(
-    Base.metadata.tables["attempt"],
+    _ATTEMPT,
     ("delivery_id", "number"),
     (
         "finished_on", "outcome", "message", "status_code", "dns_us", "connect_us", "tls_us", "first_byte_us",
         "total_us", "peer", "tls_version", "request_headers", "response_headers", "response_body", "response_truncated",
     ),
 )  # fmt: skip
+
+
+def begin_attempts(session: Session, claimed: Iterable[Claimed]) -> None:
+    """Writes the attempts of a claim, before their requests leave."""
+    _BEGIN.run(
+        session,
+        [{"delivery_id": one.id, "number": one.attempt, "started_on": one.started_on} for one in claimed],
+    )
 
 
 def write_attempts(session: Session, results: Sequence[AttemptResult]) -> None:

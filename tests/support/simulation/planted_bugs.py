@@ -36,10 +36,10 @@ _write_once, _put, _queues, _next_delay = (
 _identify = prepare_module.identify
 
 
-def _sends_in_the_claim(worker: Worker, session: Any) -> Any:
-    batch = _claim_new(worker, session)
-    _send_new(worker, batch)
-    return batch
+def _sends_in_the_claim(worker: Worker, session: Any, new: Any) -> Any:
+    claimed = _claim_new(worker, session, new)
+    _send_new(worker, claimed)
+    return claimed
 
 
 async def _drops(publisher: Publisher, queues: Any) -> Any:
