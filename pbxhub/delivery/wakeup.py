@@ -40,7 +40,7 @@ _ORDERS_REST = 0.3  # seconds between two wakeups for orders: on SQLite any chan
 _IN_MODIFY = 2  # of inotify(7)
 _READ_AGAIN = 15.0  # seconds until what nobody has changed is read once more
 _RECONNECT = 1.0
-_PROOF = 2.0  # seconds in which a NOTIFY arrives, where it may not
+_PROOF = 5.0  # seconds in which a NOTIFY arrives, if it does
 _ASK = 10.0  # seconds between two checks whether PostgreSQL still answers
 LOOK_AGAIN = 4.0  # seconds until a worker's next claim without a wakeup: one may be lost, and clocks of hosts differ
 _DUE_BY = f"""
@@ -320,7 +320,7 @@ _ANOTHER = (
 )
 
 
-def wake_trouble(database: Database, timeout_seconds: float = 5.0) -> str:
+def wake_trouble(database: Database, timeout_seconds: float = _PROOF) -> str:
     """Why workers would get no wakeups, and what to do; "" if they will.
 
     Behind a pooler, or with an address past it, this sends a NOTIFY in a transaction and waits for it to
