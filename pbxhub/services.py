@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from pbxhub.agi.conversation import Shared
-from pbxhub.agi.recorder import Recorder
+from pbxhub.agi.question_writer import QuestionWriter
 from pbxhub.agi.server import BACKLOG, MOST_CALLS, Server
 from pbxhub.ami.listener import listen
 from pbxhub.ami.publisher import Publisher
@@ -186,11 +186,11 @@ def answering(hub: OpenHub) -> Iterator[None]:
         return
     listening_on = bound(*settings.agi, backlog=BACKLOG)
     sender = Sender(guard(hub), capacity=MOST_CALLS)
-    recorder = Recorder(hub.context)
+    questions = QuestionWriter(hub.context)
     sys.setswitchinterval(0.001)  # a caller waits for every thread switch; Python's default of 5 ms would be audible
     try:
         with ThreadPoolExecutor(8, "questions") as threads:
-            shared = Shared(hub.context, sender, recorder, threads, settings.sounds)
+            shared = Shared(hub.context, sender, questions, threads, settings.sounds)
             server = Server(shared, Tokens(hub.context.vault), settings.agi_networks)
 
             async def work(stop: asyncio.Event) -> None:
@@ -205,7 +205,7 @@ def answering(hub: OpenHub) -> Iterator[None]:
             ):
                 yield
     finally:
-        recorder.stop()
+        questions.stop()
         sender.close()
 
 

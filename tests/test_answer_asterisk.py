@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from pbxhub.agi import recorder
+from pbxhub.agi import question_writer
 from pbxhub.agi.server import MOST_UNKNOWN
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.context import open_context
@@ -257,8 +257,8 @@ def linked_to(hub: Hub) -> Call:
 def test_a_question_of_a_long_internal_call_finds_its_call_when_that_is_written(
     hub: Hub, receiver: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "FOR_THE_CALL", 0.1)
-    monkeypatch.setattr(recorder, "AT_THE_SAME_TIME", 0.0)
+    monkeypatch.setattr(question_writer, "FOR_THE_CALL", 0.1)
+    monkeypatch.setattr(question_writer, "AT_THE_SAME_TIME", 0.0)
     ask_in_a_call_that_is_not_written(hub, receiver)
     with hub.database.write() as session:
         other = Pbx(
@@ -282,8 +282,8 @@ def test_a_question_of_a_long_internal_call_finds_its_call_when_that_is_written(
 def test_a_question_finds_a_call_that_was_being_written_at_the_same_moment(
     hub: Hub, receiver: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "FOR_THE_CALL", 0.1)
-    monkeypatch.setattr(recorder, "AT_THE_SAME_TIME", 2.0)
+    monkeypatch.setattr(question_writer, "FOR_THE_CALL", 0.1)
+    monkeypatch.setattr(question_writer, "AT_THE_SAME_TIME", 2.0)
     ask_in_a_call_that_is_not_written(hub, receiver)
     with hub.database.write() as session:  # as if its transaction had begun before that of the question was done
         session.add(

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.agi.action_runner import ActionRunner, StepError
 from pbxhub.agi.ask_webhook import Asked, Caller, put_together, understand, without_plan
-from pbxhub.agi.recorder import Record, Recorder
+from pbxhub.agi.question_writer import QuestionToWrite, QuestionWriter
 from pbxhub.agi.sound_downloads import ending_of, keep_sound
 from pbxhub.agi.wire import AgiCall, CommandError, HungUpError, Wire
 from pbxhub.calls.stages import Value
@@ -44,7 +44,7 @@ class Shared:
 
     context: DeliveryContext
     sender: Sender
-    recorder: Recorder
+    questions: QuestionWriter
     threads: Executor
     sounds: Path
 
@@ -107,12 +107,12 @@ class Conversation:
         actions = plan.actions if plan else without_plan(asked)
         self._known |= {name: value for name, value in reading.values.items() if value is not None}
         steps = [Step(str(action)) for action in actions]
-        record = Record(
+        question = QuestionToWrite(
             self._pbx_id, self._linkedid, asked, answer, reading, self._shared.context.clock(), int(plan is None), steps
         )
-        self._shared.recorder.put(record)
-        await self._tell(reading.values, record.line)
-        return await self._carry_out(actions, record, "" if plan is None else asked.steering.default, asked)
+        self._shared.questions.put(question)
+        await self._tell(reading.values, question.line)
+        return await self._carry_out(actions, question, "" if plan is None else asked.steering.default, asked)
 
     async def _put_together(self, name: str) -> Asked | str:
         caller = Caller(self._address, self._linkedid, self._call, dict(self._known))
@@ -162,9 +162,8 @@ class Conversation:
         answer = asked.prepared.clean(future.result())
         reading, _ = understand(asked, answer)
         steps = [Step("none", "the caller hung up before the answer")]
-        self._shared.recorder.put(
-            Record(self._pbx_id, self._linkedid, asked, answer, reading, self._shared.context.clock(), 1, steps)
-        )
+        now = self._shared.context.clock()
+        self._shared.questions.put(QuestionToWrite(self._pbx_id, self._linkedid, asked, answer, reading, now, 1, steps))
 
     def _send(self, outgoing: Outgoing) -> "asyncio.Future[Answer]":
         loop = asyncio.get_running_loop()
@@ -193,13 +192,15 @@ class Conversation:
         for name, value in variables.items():
             await self._set(name, variable_text(value))
 
-    async def _carry_out(self, actions: tuple[Action, ...], record: Record, default: str, asked: Asked) -> str:
+    async def _carry_out(
+        self, actions: tuple[Action, ...], question: QuestionToWrite, default: str, asked: Asked
+    ) -> str:
         """Runs the actions; takes the default route when one fails. Returns the name of the next webhook, or "".
 
         PBXHUB_LINE becomes 0 only after all actions have run: if the hub dies earlier, the caller takes the default
         route.
         """
-        steps = record.steps
+        steps = question.steps
         try:
             for index, action in enumerate(actions):
                 if isinstance(action, AskWebhook):
@@ -216,24 +217,24 @@ class Conversation:
                     break
         except (StepError, CommandError) as error:
             steps[index] = Step(str(action), f"failed: {error}")
-            await self._take_default(record, default, asked, str(error))
+            await self._take_default(question, default, asked, str(error))
         except HungUpError:
             if steps[index].result == "begun":
                 steps[index] = Step(str(action), "until the call ended")
             raise
         finally:
-            self._shared.recorder.put(record)
-        if record.line == 0:
+            self._shared.questions.put(question)
+        if question.line == 0:
             await self._set("PBXHUB_LINE", "0")
         return ""
 
-    async def _take_default(self, record: Record, default: str, asked: Asked, why: str) -> None:
-        record.line = 1
+    async def _take_default(self, question: QuestionToWrite, default: str, asked: Asked, why: str) -> None:
+        question.line = 1
         await self._fail("INVALID_RESPONSE", why)
         if default:
             shown = f"default route: dial {default}"
-            record.steps.append(Step(shown, "until the call ended"))
-            record.steps[-1] = Step(shown, await self._runner.dial(default, asked.steering.ring))
+            question.steps.append(Step(shown, "until the call ended"))
+            question.steps[-1] = Step(shown, await self._runner.dial(default, asked.steering.ring))
 
     async def _set(self, name: str, text: str) -> None:
         """Sets a channel variable unless it has this value already, because each command costs a round trip.

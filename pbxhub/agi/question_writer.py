@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class Record:
+class QuestionToWrite:
     """One question. Written when it is answered, and updated when its actions have run."""
 
     pbx_id: int
@@ -44,7 +44,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Unlinked:
+class QuestionWithoutCall:
     """A question written without its call; the transaction of the call may have been open at that moment."""
 
     pbx_id: int
@@ -52,26 +52,26 @@ class Unlinked:
     since: float
 
 
-class Recorder:
+class QuestionWriter:
     """Call put() from any thread. stop() writes what is queued."""
 
     def __init__(self, context: DeliveryContext) -> None:
         self._context = context
-        self._waiting: deque[Record | Unlinked] = deque()
+        self._waiting: deque[QuestionToWrite | QuestionWithoutCall] = deque()
         self._news = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="questions", daemon=True)
         self._thread.start()
 
-    def put(self, record: Record) -> None:
+    def put(self, question: QuestionToWrite) -> None:
         """Queues an answered question, or queues it again when its actions have run."""
         if len(self._waiting) >= MOST_WAITING:
             log.error(
-                "queue for the database is full; a question will be missing from the history", call=record.linkedid
+                "queue for the database is full; a question will be missing from the history", call=question.linkedid
             )
             return
-        record.since = time.monotonic()
-        self._waiting.append(record)
+        question.since = time.monotonic()
+        self._waiting.append(question)
         self._news.set()
 
     def stop(self) -> None:
@@ -83,48 +83,48 @@ class Recorder:
         while not (self._stopping and not self._waiting):
             self._news.wait(LOOK_AGAIN if self._waiting else None)
             self._news.clear()
-            left = [record for _ in range(len(self._waiting)) if not self._done(record := self._waiting.popleft())]
+            left = [question for _ in range(len(self._waiting)) if not self._done(question := self._waiting.popleft())]
             self._waiting.extendleft(reversed(left))
             if self._stopping and left:
                 break
             if left:
                 time.sleep(LOOK_AGAIN / 5)
 
-    def _done(self, record: Record | Unlinked) -> bool:
+    def _done(self, question: QuestionToWrite | QuestionWithoutCall) -> bool:
         """Writes one. False when it has to be tried again."""
         try:
-            return self._link(record) if isinstance(record, Unlinked) else self._write(record)
+            return self._link(question) if isinstance(question, QuestionWithoutCall) else self._write(question)
         except SQLAlchemyError as error:
-            log.warning("question cannot be written; trying again", call=record.linkedid, error=str(error)[:300])
-            return time.monotonic() - record.since > TRY_FOR
+            log.warning("question cannot be written; trying again", call=question.linkedid, error=str(error)[:300])
+            return time.monotonic() - question.since > TRY_FOR
         except Exception:
-            log.exception("question could not be written; it will be missing from the history", call=record.linkedid)
+            log.exception("question could not be written; it will be missing from the history", call=question.linkedid)
             return True
 
-    def _write(self, record: Record) -> bool:
+    def _write(self, question: QuestionToWrite) -> bool:
         with self._context.database.write() as session:
-            if record.written:
-                record_steps(session, record.asked.claimed.id, record.line, record.steps)
+            if question.written:
+                record_steps(session, question.asked.claimed.id, question.line, question.steps)
                 return True
-            claimed = record.asked.claimed
+            claimed = question.asked.claimed
             if claimed.call_id is None:
-                known = (Call.pbx_id == record.pbx_id, Call.linkedid == record.linkedid)
+                known = (Call.pbx_id == question.pbx_id, Call.linkedid == question.linkedid)
                 call_id = session.scalar(select(Call.id).where(*known))
-                if call_id is None and not self._stopping and time.monotonic() - record.since < FOR_THE_CALL:
+                if call_id is None and not self._stopping and time.monotonic() - question.since < FOR_THE_CALL:
                     return False
                 claimed = replace(claimed, call_id=call_id)
-            shown = record.asked.prepared.shown if record.asked.prepared else ()
-            finished = Finished(claimed, record.answer, shown, record.finished_on)
+            shown = question.asked.prepared.shown if question.asked.prepared else ()
+            finished = Finished(claimed, question.answer, shown, question.finished_on)
             record_question(
-                self._context, session, finished, record.reading, record.line, record.steps,
-                self._context.clock(), record.pbx_id, record.linkedid,
+                self._context, session, finished, question.reading, question.line, question.steps,
+                self._context.clock(), question.pbx_id, question.linkedid,
             )  # fmt: skip
-        record.written = True
+        question.written = True
         if claimed.call_id is None and not self._stopping:
-            self._waiting.append(Unlinked(record.pbx_id, record.linkedid, time.monotonic()))
+            self._waiting.append(QuestionWithoutCall(question.pbx_id, question.linkedid, time.monotonic()))
         return True
 
-    def _link(self, question: Unlinked) -> bool:
+    def _link(self, question: QuestionWithoutCall) -> bool:
         """Links a question to its call.
 
         A call written later finds the question and links it. A call whose transaction began before the question was
