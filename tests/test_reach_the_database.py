@@ -21,15 +21,17 @@ from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.wakeup import WakeupListener, Wakeups
 from pbxhub.opening import OpenHub, guard
 from pbxhub.settings import read_settings
+from pbxhub.store import database_errors, postgresql
 from pbxhub.store.clock import utc_now
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.receivers.receiver import Receiver
 from tests.support.outbox_world import BEFORE, VAULT, World, context_of, report, spec
 from tests.support.waiting import PATIENCE, wait_until
-from tests.support.working import working
+from tests.support.working import fails_if, working
 
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+twin = pytest.mark.parametrize("planted", [False, True], ids=["right", "planted"])  # with a bug in the hub it must fail
 START = "postgresql+psycopg://hub:p%40ss@"
 TWO = {"host": "a,b", "port": "6001,6002", "target_session_attrs": "read-write"}
 
@@ -159,26 +161,39 @@ def test_what_cannot_be_reached_is_told_once_however_often_it_is_tried() -> None
 
 
 @on_postgresql
-def test_connections_that_the_server_has_ended_are_found_out_before_they_are_used(database: Database) -> None:
-    for _ in range(3):
-        with database.read() as first, database.read() as second:
-            pids = [session.scalar(text("SELECT pg_backend_pid()")) for session in (first, second)]
-        with database.own_connection() as admin:
-            for pid in pids:
-                admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
-        with database.write() as session:
-            assert session.scalar(text("SELECT pg_backend_pid()")) not in pids
+@twin
+def test_connections_that_the_server_has_ended_are_found_out_before_they_are_used(
+    database: Database, planted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if planted:  # it looks at none
+        monkeypatch.setattr(postgresql, "_has_input", lambda *_: False)
+        monkeypatch.setattr(postgresql, "_FRESH", 3600.0)
+    with fails_if(planted, OperationalError):
+        for _ in range(3):
+            with database.read() as first, database.read() as second:
+                pids = [session.scalar(text("SELECT pg_backend_pid()")) for session in (first, second)]
+            with database.own_connection() as admin:
+                for pid in pids:
+                    admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            with database.write() as session:
+                assert session.scalar(text("SELECT pg_backend_pid()")) not in pids
 
 
 @on_postgresql
-def test_a_server_that_only_reads_is_left_for_one_that_writes(database: Database) -> None:
+@twin
+def test_a_server_that_only_reads_is_left_for_one_that_writes(
+    database: Database, planted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After a failover: of several hosts another one may be the one to write to."""
-    with database.write() as session:
-        session.execute(text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
-    with pytest.raises(OperationalError), database.write() as session:
-        session.execute(text("CREATE TABLE nothing ()"))
-    with database.write() as session:
-        session.execute(text("CREATE TABLE nothing ()"))
+    if planted:
+        monkeypatch.setattr(database_errors, "_READ_ONLY", "")
+    with fails_if(planted, OperationalError):
+        with database.write() as session:
+            session.execute(text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
+        with pytest.raises(OperationalError), database.write() as session:
+            session.execute(text("CREATE TABLE nothing ()"))
+        with database.write() as session:
+            session.execute(text("CREATE TABLE nothing ()"))
 
 
 @pytest.fixture(params=["a#b", "a%41b", "a?b=c", "a b&ü%"])
