@@ -18,6 +18,7 @@ from pbxhub.delivery.outbox.lost_attempts import release_leases
 from pbxhub.delivery.outbox.resend import resend_one
 from pbxhub.store.delivery_rows import PENDING, Delivery
 from pbxhub.store.history import Call
+from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from tests.support.outbox_world import (
@@ -60,7 +61,8 @@ def sent_meanwhile(world: World, number: int = SENT) -> None:
             SELECT lpad(to_hex(i), 32, '0')::uuid, NULL, lpad(to_hex(i / 5), 32, '0')::uuid,
                    due_at + i * interval '10 ms', {others}
               FROM delivery, generate_series(1, {number}) i""",
-        f"UPDATE delivery SET claim_token = {token}, due_at = due_at + interval '25 s', attempts = 1",
+        "UPDATE delivery SET held = true",
+        f"UPDATE delivery SET held = false, claim_token = {token}, due_at = due_at + interval '25 s', attempts = 1",
         "UPDATE delivery SET claim_token = NULL, state = 'delivered', outcome = 'ok', tries = 1",
         "ANALYZE delivery",
     ):
@@ -271,6 +273,18 @@ def test_whoever_claims_no_webhook_has_more_in_flight_than_it_may(database: Data
         finish(database, [hangs], OK, LATER)
         assert len(one.claim(LATER).claimed) == 2
         assert other.claim(LATER).claimed == ()
+
+
+def test_leases_of_the_version_before_count_too(database: Database) -> None:
+    """Their tokens have no number, and are greater than any."""
+    world = world_of(database, in_flight=2)
+    process = Process(world)
+    world.publish(*(report(str(number), BEFORE) for number in range(4)))
+    process.claim(0, limit=1)
+    with database.write() as session:
+        session.execute(update(Delivery).where(Delivery.claim_token.is_not(None)).values(claim_token=new_id()))
+    assert len(process.claim(0).claimed) == 1
+    assert process.claim(0).claimed == ()
 
 
 @pytest.mark.parametrize("planted", [False, True])

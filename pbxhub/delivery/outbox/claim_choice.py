@@ -139,7 +139,7 @@ class Room:
             self._by_webhook[row.webhook_id] += row.number
             self._by_project[row.project_id] += row.number
         oldest = [UUID(row.oldest) for row in rows if getattr(row, "oldest", None)]
-        self.last_look.count(min(oldest, default=token), now)
+        self.last_look.count(min([*oldest, token]), now)  # later ones are greater than this one, if not than the others
         return token
 
     def learn(self, session: Session, queues: Iterable[DueQueue | NewDelivery]) -> None:

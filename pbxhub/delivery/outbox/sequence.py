@@ -41,7 +41,12 @@ _IS_HELD = text("delivery.held")  # as in the partial index; SQLAlchemy would wr
 _IS_FIRST = text(IS_FIRST)
 # ORDER BY leads to the partial index: without statistics PostgreSQL expects half of the rows to be held, and would read
 # the whole table.
-_ANY_HELD = Query(text("SELECT 1 AS there FROM delivery WHERE held ORDER BY sequence_id LIMIT 1"))
+_ANY_HELD = Query(
+    select(Delivery.id)
+    .where(_IS_HELD, one_of(Delivery.sequence_id, "sequence_ids"))
+    .order_by(Delivery.sequence_id)
+    .limit(1)
+)
 _LOCK_HELD = Query(
     select(Delivery.webhook_id, Delivery.sequence_id, Delivery.id)
     .where(_IS_HELD, one_of(Delivery.sequence_id, "sequence_ids"))
@@ -157,7 +162,7 @@ def release_next(session: Session, places: Iterable[Place], now: datetime) -> bo
     """
     wanted = set(places)
     sequence_ids = list({sequence_id for _, sequence_id in wanted if sequence_id is not None})
-    if not sequence_ids or _ANY_HELD.first(session) is None:
+    if not sequence_ids or _ANY_HELD.first(session, sequence_ids=sequence_ids) is None:
         return False
     hurry(session)
     webhook_ids = list({webhook_id for webhook_id, _ in wanted})
