@@ -77,7 +77,7 @@ def test_rows_that_come_and_go_ring_also_with_their_project(
         session.execute(delete(Employee).where(Employee.extension == "201"))
     assert rang(bell)
     with database.write() as session:
-        session.execute(text("ALTER TABLE project DISABLE TRIGGER pbxhub_changed"))
+        session.execute(text("DROP TRIGGER pbxhub_changed ON project"))
     assert not rang(bell)
     with database.write() as session:
         session.execute(delete(Project))
