@@ -1,13 +1,16 @@
 """What each step of the outbox costs: microseconds of CPU per delivery, in large groups and call by call.
 
-python bench/stages.py [sqlite|postgresql] …
+python bench/stages.py [sqlite|postgresql] … [--projects 1000]
 
 One thread and no requests: publish, claim, prepare and record alone. On PostgreSQL the server's part is not counted.
+--projects: groups of 100 calls of one project, compared with the same number of calls of as many projects.
 """
 
+import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,10 +18,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rig.hub import VAULT, context_of, databases, populate, report
 
+from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import Batch, Finished, claim, publish, record
 from pbxhub.delivery.prepare import prepare
 from pbxhub.sending.exchange import Answer
+from pbxhub.services import collect_seldom
 from pbxhub.store.session import Database
 
 WEBHOOKS = 4
@@ -32,10 +37,10 @@ T = TypeVar("T")
 class Steps:
     """CPU seconds by step."""
 
-    def __init__(self, database: Database, pbx_id: int) -> None:
+    def __init__(self, database: Database, pbx_ids: Sequence[int]) -> None:
         self.spent: dict[str, float] = {}
         self._context = context_of(database)
-        self._pbx_id = pbx_id
+        self._pbx_ids = cycle(pbx_ids)
 
     def timed(self, step: str, run: Callable[[], T]) -> T:
         began = time.process_time()
@@ -44,8 +49,10 @@ class Steps:
         return result
 
     def publish(self, calls: list[str]) -> None:
-        reports = [report(call) for call in calls]
-        self.timed("publish", lambda: publish(self._context, {self._pbx_id: reports}, utc_now()))
+        reports: dict[int, list[CallReport]] = {}
+        for call in calls:
+            reports.setdefault(next(self._pbx_ids), []).append(report(call))
+        self.timed("publish", lambda: publish(self._context, reports, utc_now()))
 
     def send(self, limit: int) -> int:
         """Claims, prepares and records one batch. Returns how many there were."""
@@ -64,26 +71,48 @@ class Steps:
             record(self._context, session, ended, utc_now())
 
 
-def measure(kind: str, calls: int, group: int) -> None:
+def spent(kind: str, calls: int, group: int, projects: int = 1) -> dict[str, float]:
+    """Microseconds for each delivery, by step. Each project has had a call before."""
     with databases(kind) as database:
-        steps = Steps(database, populate(database, ["http://127.0.0.1:9/"] * WEBHOOKS))
-        sent = 0
-        for first in range(0, calls, group):
+        steps = Steps(database, [populate(database, ["http://127.0.0.1:9/"] * WEBHOOKS) for _ in range(projects)])
+        warm = -(-projects // group) * group
+        for first in range(0, warm + calls, group):
+            if first == warm:
+                steps.spent.clear()
             steps.publish([f"stages.{first + number}" for number in range(group)])
             waiting = group * WEBHOOKS
             while waiting > 0:
                 waiting -= steps.send(100)
-            sent += group * WEBHOOKS
-    figures = "  ".join(f"{step} {seconds / sent * 1e6:.0f}" for step, seconds in steps.spent.items())
-    total = sum(steps.spent.values()) / sent * 1e6
+    return {step: seconds / (calls * WEBHOOKS) * 1e6 for step, seconds in steps.spent.items()}
+
+
+def measure(kind: str, calls: int, group: int) -> None:
+    steps = spent(kind, calls, group)
+    figures = "  ".join(f"{step} {each:.0f}" for step, each in steps.items())
+    total = sum(steps.values())
     print(f"{kind}, groups of {group * WEBHOOKS:4d}: {figures}  together {total:.0f} us CPU per delivery", flush=True)
 
 
-def main(kinds: list[str]) -> None:
-    for kind in kinds:
-        measure(kind, 2500, 250)
-        measure(kind, 500, 1)
+def compare(kind: str, projects: int) -> None:
+    one, many = spent(kind, 2000, 100), spent(kind, 2000, 100, projects)
+    figures = "  ".join(f"{step} {many[step] / one[step]:.2f}" for step in one)
+    total = sum(many.values()) / sum(one.values())
+    print(f"{kind}, {projects} projects: {figures}  together {total:.2f} x", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kinds", nargs="*", default=["sqlite", "postgresql"])
+    parser.add_argument("--projects", type=int)
+    given = parser.parse_args()
+    collect_seldom()
+    for kind in given.kinds:
+        if given.projects:
+            compare(kind, given.projects)
+        else:
+            measure(kind, 2500, 250)
+            measure(kind, 500, 1)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["sqlite", "postgresql"])
+    main()
