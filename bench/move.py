@@ -22,7 +22,8 @@ from sqlalchemy import func, insert, select
 
 from pbxhub.delivery.context import open_context
 from pbxhub.settings import Settings, read_settings, with_key
-from pbxhub.store.migrate import metadata, migrate
+from pbxhub.store.all_tables import metadata
+from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing import await_until

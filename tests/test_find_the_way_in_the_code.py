@@ -2,6 +2,8 @@
 
 import ast
 import re
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -63,3 +65,20 @@ def test_every_warning_of_the_log_is_explained() -> None:
     page = (ROOT / "docs/operations/repair.md").read_text()
     assert len(told) > 20
     assert [one for one in told if f"`{one}`" not in page] == []
+
+
+def test_what_the_benchmarks_import_from_the_hub_is_there() -> None:
+    """No other test runs most of them."""
+    imported = [
+        (str(path.relative_to(ROOT)), node.module, name.name)
+        for path in (ROOT / "bench").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pbxhub")
+        for name in node.names
+    ]
+    assert len(imported) > 100
+    assert [one for one in imported if not is_there(one[1], one[2])] == []
+
+
+def is_there(module: str, name: str) -> bool:
+    return hasattr(import_module(module), name) or find_spec(f"{module}.{name}") is not None

@@ -2,7 +2,7 @@
 the process reads again and again."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +18,12 @@ from pbxhub.ami.pbx_rows import PbxRow, read_rows
 from pbxhub.delivery.due_work import DueWork
 from pbxhub.delivery.wakeup import CHANGED, ORDERS, ChangeWatch, WakeupListener
 from pbxhub.store.accounts import Employee, Number, Pbx, Project
+from pbxhub.store.connections import Connection
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import Notice
 from pbxhub.store.resends import Resend
 from pbxhub.store.session import Base, Database
+from pbxhub.store.webhooks import Webhook
 from tests.support.outbox_world import BEFORE, BUSY, NOON, OK, World, context_of, finish, report, take
 from tests.support.waiting import wait_until
 
@@ -29,6 +31,12 @@ pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=Tr
 SEEN = {"state", "state_code", "state_detail", "state_since", "seen_on", "last_event_on", "events_last_minute",
         "told_lost_on", "hub_address", "asterisk_version", "asterisk_started_on", "cel_cursor", "cel_mark"}  # fmt: skip
 FIXED = {"id", "created_on"}
+ALSO_HEARD: Mapping[type[Base], set[str]] = {  # by what decides which stages a PBX reports, and by background jobs
+    Webhook: {"project_id", "stage", "enabled", "deleted_on"},
+    Connection: {"renew_on", "renewing_until"},
+    Resend: {"state"},
+    Notice: {"due_on"},
+}
 
 
 @pytest.fixture
@@ -54,7 +62,7 @@ def test_every_setting_of_what_listeners_read_rings_and_what_they_write_does_not
     World(database)
     assert rang(bell)
     told = dict[type[Base], set[str]]()
-    for table in (Pbx, Project, Number, Employee):
+    for table in (Pbx, Project, Number, Employee, *ALSO_HEARD):
         for name in columns(table):
             with database.write() as session:
                 session.execute(update(table).values({name: getattr(table, name)}))
@@ -62,6 +70,7 @@ def test_every_setting_of_what_listeners_read_rings_and_what_they_write_does_not
                 told.setdefault(table, set()).add(name)
     assert told[Pbx] | FIXED == columns(Pbx) - SEEN | FIXED, "a new column belongs to the trigger, or to SEEN"
     assert [told[one] for one in (Project, Number, Employee)] == [columns(one) for one in (Project, Number, Employee)]
+    assert {table: told[table] for table in ALSO_HEARD} == ALSO_HEARD
 
 
 def test_rows_that_come_and_go_ring_also_with_their_project(

@@ -13,9 +13,9 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from pbxhub.cli import main
-from pbxhub.delivery import worker
+from pbxhub.delivery import wakeup, worker
 from pbxhub.delivery.outbox import publish
-from pbxhub.delivery.wakeup import ORDERS, WakeupListener, Wakeups, wake_trouble
+from pbxhub.delivery.wakeup import CHANGED, ORDERS, WakeupListener, Wakeups, wake_trouble
 from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import DELIVERED
 from pbxhub.store.session import Database, open_database
@@ -126,6 +126,43 @@ def test_a_way_past_it_that_leads_elsewhere_is_told(database_url: str, pooled_ur
     assert wake_trouble(nowhere).startswith("PBXHUB_DATABASE_DIRECT_URL: ")
     for database in (elsewhere, nowhere):
         database.close()
+
+
+def test_bells_of_another_database_do_not_prove_that_it_hears(database_url: str, pooled_url: str) -> None:
+    """Another hub has its tables there, and its bells ring."""
+    server = database_url.rpartition("/")[0] + "/postgres"
+    elsewhere, other = open_database(pooled_url, direct_url=server), open_database(server)
+    wakeups, stopping = Wakeups(), threading.Event()
+
+    def ring() -> None:
+        while not stopping.wait(0.02):
+            with other.write() as session:
+                session.execute(text(f"NOTIFY {CHANGED}"))
+
+    ringing = threading.Thread(target=ring)
+    ringing.start()
+    listener = WakeupListener(elsewhere, wakeups, lambda: None, ORDERS)
+    with capture_logs() as logs:
+        listener.start()
+        wait_until(lambda: logs != [] or wakeups.last_change is not None)
+    assert "It must name the same database" in logs[0]["error"]
+    listener.stop()
+    stopping.set()
+    ringing.join()
+    for database in (elsewhere, other):
+        database.close()
+
+
+def test_a_listener_that_looks_whether_it_hears_stops_at_once(pooled_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wakeup, "_PROOF", 3600.0)
+    looks, arrives = threading.Event(), wakeup._arrives
+    monkeypatch.setattr(wakeup, "_arrives", lambda *given: looks.set() or arrives(*given))
+    deaf = open_database(pooled_url)
+    listener = WakeupListener(deaf, Wakeups(), lambda: None, ORDERS)
+    listener.start()
+    wait_until(looks.is_set)
+    listener.stop()
+    deaf.close()
 
 
 def test_a_pooler_in_session_mode_needs_nothing(database_url: str) -> None:

@@ -12,8 +12,10 @@ import pytest
 from sqlalchemy import event, text, update
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.last_look import OVERLAP, LastLook
+from pbxhub.delivery import last_look
+from pbxhub.delivery.last_look import OVERLAP, LastLook, OldestLease
 from pbxhub.delivery.outbox import Batch, Claimed, claim
+from pbxhub.delivery.outbox.due import find_due
 from pbxhub.delivery.outbox.lost_attempts import release_leases
 from pbxhub.delivery.outbox.resend import resend_one
 from pbxhub.store.delivery_rows import PENDING, Delivery
@@ -38,6 +40,14 @@ from tests.support.outbox_world import (
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 SENT = 3000
+
+
+@pytest.fixture(autouse=True)
+def rests_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a look at everything does not find what the memory of the last one lost."""
+    monkeypatch.setattr(last_look, "REST", 100_000)
+
+
 LATER = 100.0  # when what was sent meanwhile is over, leases too
 _READ = text("SELECT coalesce(sum(pg_stat_get_xact_tuples_returned(indexrelid)), 0) FROM pg_index"
              " WHERE indrelid = 'delivery'::regclass")  # fmt: skip
@@ -79,14 +89,25 @@ class Process:
     def __init__(self, world: World) -> None:
         self.moment = 0.0
         self.world, self.last_look = world, LastLook(lambda: self.moment)
+        self.context = context_of(world.database, last_look=self.last_look, oldest_lease=OldestLease())
 
     def claim(self, seconds: float, limit: int = 100) -> Batch:
         with self.world.database.write() as session:
             return self.claim_in(session, seconds, limit)
 
     def claim_in(self, session: Session, seconds: float, limit: int = 100) -> Batch:
-        context = context_of(self.world.database, last_look=self.last_look)
-        return claim(context, session, limit, at(seconds), chance=lambda: 0.5)
+        return claim(self.context, session, limit, at(seconds), chance=lambda: 0.5)
+
+    def fail(self, seconds: float) -> None:
+        """A claim that the database does not commit."""
+        with self.world.database.write() as session:
+            self.claim_in(session, seconds)
+            session.rollback()
+
+    def look(self, seconds: float) -> None:
+        """As when new deliveries are handed over: it sees what is due, and claims none of it."""
+        with self.world.database.write() as session:
+            find_due(session, at(seconds), lambda: 0.5, self.last_look)
 
     def remembers(self, seconds: float) -> bool:
         return self.last_look.since(at(seconds)) is not None
@@ -300,7 +321,9 @@ def test_leases_that_were_over_count_again_after_a_jump_of_the_clock_back(
     process.claim(LATER, limit=1)
     world.publish(report("3", BEFORE), now=at(1))
     if planted:
-        monkeypatch.setattr(LastLook, "oldest_token", lambda self, _now: self._oldest_token)
+        monkeypatch.setattr(
+            OldestLease, "known", lambda self, _now: {"oldest_token": self._token, "server": self._server}
+        )
     assert (world.webhooks[0] in {one.webhook.id for one in process.claim(1).claimed}) == planted
 
 
@@ -313,7 +336,7 @@ def test_in_random_order_nothing_is_lost_and_no_limit_is_passed(database: Databa
         seconds, number = LATER, 0
         for _ in range(60):
             seconds += random.choice((0.0, 0.01, 0.3))
-            what = random.choice(("publish", "claim", "claim", "finish", "finish", "pause", "resume"))
+            what = random.choice(("publish", "claim", "claim", "finish", "finish", "pause", "resume", "fail", "look"))
             if what == "publish":
                 world.publish(report(f"{number}", BEFORE, forward("101"), forward("102", 2)), now=at(seconds))
                 number += 1
@@ -321,6 +344,8 @@ def test_in_random_order_nothing_is_lost_and_no_limit_is_passed(database: Databa
                 in_flight += random.choice(processes).claim(seconds, random.choice((1, 3, 100))).claimed
                 counts = Counter(one.webhook.id for one in in_flight)
                 assert max(counts.values(), default=0) <= 2
+            elif what in ("fail", "look"):
+                getattr(random.choice(processes), what)(seconds)
             elif what == "finish" and in_flight:
                 finish(database, [in_flight.pop(random.randrange(len(in_flight)))], OK, seconds)
             elif what in ("pause", "resume"):
@@ -329,4 +354,80 @@ def test_in_random_order_nothing_is_lost_and_no_limit_is_passed(database: Databa
         for _ in range(10 * number):
             finish(database, in_flight, OK, seconds)
             in_flight = list(random.choice(processes).claim(seconds).claimed)
+        assert world.deliveries(Delivery.state == PENDING) == []
+
+
+def test_after_a_change_to_a_standby_that_numbers_from_earlier_on_all_leases_count(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_of(database, in_flight=1)
+    one, other = Process(world), Process(world)
+    number(database, 1000)
+    world.publish(report("0", BEFORE))
+    finish(database, one.claim(0).claimed, OK, 0)
+    world.publish(*(report(str(number), BEFORE) for number in range(1, 4)))
+    number(database, 900)
+    monkeypatch.setattr(one.context.oldest_lease, "_server", "the primary before")
+    assert len(other.claim(1).claimed) == 1
+    assert one.claim(1).claimed == ()
+
+
+def test_a_number_that_is_given_again_because_nothing_was_committed_hides_no_lease(database: Database) -> None:
+    world = world_of(database, in_flight=1)
+    for again in range(8):  # the other half of a token is drawn
+        one, other = Process(world), Process(world)
+        world.publish(report(f"{again} a", BEFORE), report(f"{again} b", BEFORE))
+        number(database, 1000 * (again + 1))
+        one.fail(1)
+        number(database, 1000 * (again + 1) - 32)  # as a killed server counts
+        claimed = other.claim(1, limit=1).claimed
+        assert len(claimed) == 1
+        assert one.claim(1, limit=1).claimed == ()
+        finish(database, claimed, OK, 1)
+        finish(database, other.claim(1).claimed, OK, 1)
+
+
+def number(database: Database, last: int) -> None:
+    with database.write() as session:
+        session.execute(text("SELECT setval('delivery_claim', :last)"), {"last": last})
+
+
+def test_a_claim_that_fails_lets_no_queue_be_forgotten(database: Database) -> None:
+    """1. A claim reads the one delivery of a queue, and fails; 2. more come; 3. the next claim reads only some."""
+    world = world_of(database, in_flight=100)
+    with remembering(world) as process:
+        world.publish(report("first", BEFORE), now=at(LATER))
+        process.fail(LATER)
+        world.publish(*(report(f"{number}", BEFORE) for number in range(20)), now=at(LATER + 0.1))
+        batches = [process.claim(LATER + 5 + 2 * turn, limit=4) for turn in range(8)]
+        assert sum(len(batch.claimed) for batch in batches) == 21
+
+
+def test_what_is_found_while_the_answer_of_a_commit_is_late_is_not_forgotten(database: Database) -> None:
+    world = world_of(database, in_flight=3)
+    with remembering(world) as process:
+        world.publish(report("first", BEFORE), now=at(LATER))
+
+        def meanwhile(_session: Session) -> None:
+            world.publish(report("second", BEFORE), now=at(LATER + 1))
+            process.look(LATER + 1)
+            process.look(LATER + 3)
+
+        with database.write() as session:
+            event.listen(session, "after_commit", meanwhile, once=True)
+            first = process.claim_in(session, LATER)
+        finish(database, first.claimed, OK, LATER + 3)
+        assert names(world, process.claim(LATER + 4)) == ["second"]
+
+
+def test_a_look_does_not_forget_what_is_still_to_be_cancelled(database: Database) -> None:
+    world = world_of(database)
+    with remembering(world) as process:
+        pause(world, at(LATER))
+        world.publish(report("first", BEFORE), now=at(LATER))
+        process.claim(LATER)
+        with database.write() as session:
+            session.execute(update(Webhook).values(enabled=False, paused_on=None))
+        process.look(LATER + 2)
+        process.claim(LATER + 4)
         assert world.deliveries(Delivery.state == PENDING) == []

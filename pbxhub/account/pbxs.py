@@ -1,4 +1,4 @@
-"""PBXs: the one set of rules for pages, API and command line."""
+"""PBXs: the one set of rules for pages, API and command line, and what they say of a running one."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence

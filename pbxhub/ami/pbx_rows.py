@@ -111,7 +111,7 @@ def read_rows(database: Database, vault: Vault, tokens: LeaseTokens | None = Non
 
 def _numbers_and_stages(session: Session) -> tuple[Mapping[int, set[str]], Mapping[int, set[str]]]:
     """By PBX: its DIDs, and the optional stages that webhooks wait for: of its own project, and of those that have its
-    numbers. In one statement: every listener asks it every few seconds."""
+    numbers. In one statement: every listener asks it after each change."""
     wanted = Webhook.stage.in_(OPTIONAL_STAGES), Webhook.enabled, Webhook.deleted_on.is_(None)
     stage = literal("stage").label("kind")
     own = select(Pbx.id, Webhook.stage, stage).join(Webhook, Webhook.project_id == Pbx.project_id).where(*wanted)

@@ -45,7 +45,7 @@ class BackgroundJobs:
         mail: MailServer | None = None, renew_guard: Callable[[], None] | None = None,
         metrics: RenewalMetrics | None = None,
     ) -> None:  # fmt: skip
-        """renew_guard: called every four seconds; updates the address guard when PBXs or the DNS have changed."""
+        """renew_guard: updates the address guard; called when PBXs have changed, and every 15 s because of the DNS."""
         self._context = context
         self._sender = sender
         self._mail = mail

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from pbxhub.delivery.handoff import Handoff
-from pbxhub.delivery.last_look import LastLook
+from pbxhub.delivery.last_look import LastLook, OldestLease
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.wakeup import Wakeups
 from pbxhub.delivery.webhook_cache import WebhookCache
@@ -44,6 +44,7 @@ class DeliveryContext:
     wakeups: Wakeups = field(default_factory=Wakeups)
     handoff: Handoff = field(default_factory=Handoff)
     last_look: LastLook = field(default_factory=LastLook)
+    oldest_lease: OldestLease = field(default_factory=OldestLease)
 
 
 def open_context(settings: Settings, database: Database, vault: Vault) -> DeliveryContext:

@@ -1,5 +1,5 @@
 """One look every two seconds for all background jobs of a process: those with no work need not ask by themselves. It
-is left out while nothing has changed, except that time brings notices and tokens due: then SQLite is asked every 15 s.
+is skipped while nothing has changed; notices and tokens become due by time alone, so SQLite is asked every 15 s then.
 PostgreSQL is asked every 5 s: it does not tell which deliveries wait for an answer."""
 
 import threading

@@ -41,6 +41,7 @@ _IN_MODIFY = 2  # of inotify(7)
 _READ_AGAIN = 15.0  # seconds until what nobody has changed is read once more
 _RECONNECT = 1.0
 _PROOF = 5.0  # seconds in which a NOTIFY arrives, if it does
+_STOPS = 0.2  # seconds until a proof that is under way notices stop()
 _ASK = 10.0  # seconds between two checks whether PostgreSQL still answers
 LOOK_AGAIN = 4.0  # seconds until a worker's next claim without a wakeup: one may be lost, and clocks of hosts differ
 _DUE_BY = f"""
@@ -285,7 +286,9 @@ class WakeupListener:
         seconds, and the driver ends a connection that does not answer."""
         with self._database.own_connection() as connection:
             connection.execute(f"LISTEN {self._bell}; LISTEN {CHANGED}")
-            trouble = _deafness(connection, self._database, _PROOF)
+            trouble = _deafness(connection, self._database, _PROOF, self._stopping.is_set)
+            if self._stopping.is_set():
+                return
             self._log(trouble)
             if trouble:
                 return
@@ -336,17 +339,27 @@ def wake_trouble(database: Database, timeout_seconds: float = _PROOF) -> str:
         return f"PBXHUB_DATABASE_DIRECT_URL: {str(error).strip()}" if database.direct_url else ""
 
 
-def _deafness(connection: "psycopg.Connection[Any]", database: Database, timeout_seconds: float) -> str:
+def _deafness(
+    connection: "psycopg.Connection[Any]", database: Database, timeout_seconds: float,
+    given_up: Callable[[], bool] = lambda: False,
+) -> str:  # fmt: skip
     """Why no NOTIFY arrives on this connection of its own; "" if it does."""
     if not database.direct_url and not is_pooled(connection):
         return ""
-    arrives = _arrives(connection, database, timeout_seconds)
+    arrives = _arrives(connection, database, timeout_seconds, given_up)
     return "" if arrives else _ANOTHER if database.direct_url else _POOLED
 
 
-def _arrives(connection: "psycopg.Connection[Any]", database: Database, timeout_seconds: float) -> bool:
+def _arrives(
+    connection: "psycopg.Connection[Any]", database: Database, timeout_seconds: float, given_up: Callable[[], bool]
+) -> bool:
+    """A bell of others proves nothing: the connection may listen to another database, in which they ring."""
     channel = f"pbxhub_{secrets.token_hex(8)}"
     connection.execute(f"LISTEN {channel}")
     with database.write() as session:
         session.connection().exec_driver_sql(f"NOTIFY {channel}")
-    return any(True for _ in connection.notifies(timeout=timeout_seconds, stop_after=1))
+    ends = time.monotonic() + timeout_seconds
+    while (left := ends - time.monotonic()) > 0 and not given_up():
+        if any(told.channel == channel for told in connection.notifies(timeout=min(left, _STOPS))):
+            return True
+    return False

@@ -1,4 +1,5 @@
-"""Tables of the account: projects, users, members, API keys, PBXs, numbers, employees, saved filters."""
+"""Tables of the account: projects, users, members, API keys, PBXs (with when one counts as lost), numbers, employees,
+saved filters."""
 
 import secrets
 from collections.abc import Collection

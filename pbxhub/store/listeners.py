@@ -93,7 +93,7 @@ _SALTS = Query(
 
 def token_of_salt(salt: str) -> int:
     """The token under which SQLite's one listener hears a PBX. The order of events that needs it: 1. PBX 7 is deleted;
-    2. another project adds one, which SQLite gives the id 7; 3. the listener, which reads the rows every few seconds,
+    2. another project adds one, which SQLite gives the id 7; 3. the listener, which has not read the rows since,
     hears a call of the former one, and would write it into the project of the new one."""
     return zlib.crc32(salt.encode())
 

@@ -1,4 +1,4 @@
-"""Mails of the sign-in library: reset links and notices that a password changed."""
+"""Mails of the sign-in library: reset links, with the page that asks for one, and notices that a password changed."""
 
 from email.message import EmailMessage
 from functools import wraps

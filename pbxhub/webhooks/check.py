@@ -111,7 +111,7 @@ def advice(spec: WebhookSpec, stage: str) -> Iterator[FieldError]:
     if spec.wait_for:
         yield wrong_at("wait_for", "is sent after %(name)s has answered in this call", name=spec.wait_for)
     if delay := spec.limits.delay:
-        yield wrong_at("limits.delay", "is sent %(seconds)s s after the event", seconds=delay)
+        yield wrong_at("limits.delay", "is sent %(seconds)s s after the stage", seconds=delay)
     if rate := spec.limits.per_minute:
         yield wrong_at("limits.per_minute", "leaves at most %(rate)s times a minute; the others wait", rate=rate)
     if spec.request.url.lower().startswith("http://"):

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from pbxhub.calls.stages import CallReport, Stage, Value
 from pbxhub.delivery.context import DeliveryContext, PauseRule
 from pbxhub.delivery.handoff import Handoff
-from pbxhub.delivery.last_look import LastLook
+from pbxhub.delivery.last_look import LastLook, OldestLease
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import AttemptResult, Batch, Claimed, Finished, Published, claim, claim_new, publish, record
 from pbxhub.delivery.outbox.attempt_result import given_up
@@ -134,7 +134,7 @@ LINKS = Links(VAULT, "https://pbx.example.com")
 def _kept(database: Database) -> dict[str, Any]:
     return {
         "links": LINKS, "webhook_cache": WebhookCache(), "wakeups": Wakeups(), "handoff": Handoff(),
-        "last_look": LastLook(),
+        "last_look": LastLook(), "oldest_lease": OldestLease(),
     }  # fmt: skip
 
 

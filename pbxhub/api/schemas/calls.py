@@ -166,7 +166,7 @@ class Unsent(Schema):
     call_id = fields.UUID()
     stage = fields.String()
     created_on = times()
-    webhooks = fields.List(fields.Nested(NotSentTo), **given("those that have this event, 20 at most"))
+    webhooks = fields.List(fields.Nested(NotSentTo), **given("those of this stage, each with why; 20 at most"))
 
 
 class UnsentPage(Schema):

@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, Row, bindparam, text
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.context import DeliveryContext
+from pbxhub.delivery.last_look import OldestLease
 from pbxhub.delivery.outbox.due import DueQueue
 from pbxhub.delivery.webhook_cache import LiveWebhook
 from pbxhub.store.bulk import Query
@@ -25,19 +26,24 @@ T = TypeVar("T")
 
 # It adds nothing, but of a range PostgreSQL expects few rows (1 in 200) when it has no statistics. Of all tokens that
 # are greater than one it would expect a third of the table, and read it from end to end.
-_NO_TOKEN_IS_GREATER = UUID(int=(1 << 128) - 1)
-_OF_LEASES = "SELECT webhook_id, project_id, count(*) AS number{more} FROM delivery WHERE {which} AND due_at > :now"
+_ALL_TOKENS = {"no_token": UUID(int=0), "newest_token": UUID(int=(1 << 128) - 1)}
+_SERVER = "CAST(pg_postmaster_start_time() AS text)"
+_OF_LEASES = """
+    SELECT webhook_id, project_id, count(*) AS number, {oldest} AS oldest FROM delivery
+     WHERE {which} AND due_at > :now GROUP BY {webhook_id}, project_id"""
 _IN_FLIGHT = {
     dialect: Query(text(statement).bindparams(bindparam("now", type_=UtcDateTime())))
     for dialect, statement in {
-        # > and + lead SQLite to ix_delivery_claimed
-        "sqlite": _OF_LEASES.format(more="", which="claim_token > ''") + " GROUP BY +webhook_id, project_id",
-        # and the number of this claim (last_look.py)
+        # > and + lead to ix_delivery_claimed
+        "sqlite": _OF_LEASES.format(oldest="NULL", which="claim_token > ''", webhook_id="+webhook_id"),
+        # and the number of this claim (last_look.py), with the server that gave it
         "postgresql": _OF_LEASES.format(
-            more=", min(CAST(claim_token AS text)) AS oldest",
-            which="claim_token >= :oldest_token AND claim_token <= :newest_token",
+            oldest='min(CAST(claim_token AS text) COLLATE "C")',
+            which=f"claim_token >= CASE WHEN {_SERVER} = :server THEN CAST(:oldest_token AS uuid) ELSE :no_token END"
+            " AND claim_token <= :newest_token",
+            webhook_id="webhook_id",
         )
-        + " GROUP BY webhook_id, project_id UNION ALL SELECT 0, 0, nextval('delivery_claim'), NULL",
+        + f" UNION ALL SELECT 0, 0, nextval('delivery_claim'), {_SERVER}",
     }.items()
 }
 
@@ -122,24 +128,23 @@ class Room:
     ) -> None:  # fmt: skip
         self._cache, self._rooms, self.last_look = context.webhook_cache, rooms, context.last_look
         self._by_webhook, self._by_project = Counter[int](), Counter[int]()
-        self.token = self._count(session, now)
+        self.token = self._count(session, context.oldest_lease, now)
         self.webhooks: dict[int, LiveWebhook] = {}
         self._webhooks: dict[int, int] = {}
         self._projects: dict[int, int] = {}
 
-    def _count(self, session: Session, now: datetime) -> UUID:
+    def _count(self, session: Session, oldest: OldestLease, now: datetime) -> UUID:
         """Counts what is in flight. Returns the token for what is claimed here."""
-        tokens = {"oldest_token": self.last_look.oldest_token(now), "newest_token": _NO_TOKEN_IS_GREATER}
-        rows = _IN_FLIGHT[session.get_bind().dialect.name].all(session, now=now, **tokens)
-        token = new_id()
-        for row in rows:
-            if row.webhook_id == 0:
+        statement = _IN_FLIGHT[session.get_bind().dialect.name]
+        token, tokens = new_id(), list[UUID]()
+        for row in statement.all(session, now=now, **_ALL_TOKENS, **oldest.known(now)):
+            if row.webhook_id:
+                self._by_webhook[row.webhook_id] += row.number
+                self._by_project[row.project_id] += row.number
+                tokens += [UUID(row.oldest)] if row.oldest else []
+            else:  # PostgreSQL, last
                 token = numbered_token(row.number)
-                continue
-            self._by_webhook[row.webhook_id] += row.number
-            self._by_project[row.project_id] += row.number
-        oldest = [UUID(row.oldest) for row in rows if getattr(row, "oldest", None)]
-        self.last_look.count(min([*oldest, token]), now)  # later ones are greater than this one, if not than the others
+                oldest.counted(session, min([*tokens, token]), row.oldest, now)
         return token
 
     def learn(self, session: Session, queues: Iterable[DueQueue | NewDelivery]) -> None:

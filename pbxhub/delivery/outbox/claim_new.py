@@ -12,8 +12,9 @@ tests/test_hand_over_new_deliveries.py
 """
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 
 from sqlalchemy import BigInteger, bindparam, text
 from sqlalchemy.orm import Session
@@ -49,34 +50,37 @@ def claim_new(
 
     Insert them, then their attempts (begin_attempts), and send them after the commit. For the rest see claim.
     """
-    able = [one for one in new if _is_due(one, now) and one.webhook_id not in without]
+    session.flush()  # what this transaction has changed: the statements bypass the session
+    able = _able(context, session, [one for one in new if one.webhook_id not in without], now)
     if not able or limit < 1 or not may_choose(session):
         return []
-    session.flush()  # what this transaction has changed: the statements bypass the session
-    free = _free(context, session, {one.webhook_id for one in able}, now)
+    due = find_due(session, now, random.random, context.last_look)
+    busy = {queue.webhook_id for queue in due.queues}
+    able = [] if due.partly else [one for one in able if one.webhook_id not in busy]
+    if not able:
+        return []
     room = Room(session, context, now, rooms or {})
     room.learn(session, able)
-    claimed = list[Claimed]()
-    for one in able:
-        webhook = room.webhooks.get(one.webhook_id)
-        if webhook is None or webhook.id not in free or webhook.spec.limits.per_minute:
-            continue
-        if len(claimed) < limit and room.take(one):
-            seconds = longest_attempt(webhook, bool(one.files))
-            one.claim_token, one.due_at, one.attempts = room.token, now + timedelta(seconds=seconds) + lease, 1
-            claimed.append(as_claimed(one, request_of(one), webhook, room.token, now, one.due_at))
-    return claimed
+    return [_leased(one, room, now, lease) for one in islice(filter(room.take, able), limit)]
 
 
-def _is_due(one: NewDelivery, now: datetime) -> bool:
-    return one.state == PENDING and not one.held and one.lane == FIRST_ATTEMPTS and one.due_at <= now
+def _able(context: DeliveryContext, session: Session, new: Iterable[NewDelivery], now: datetime) -> list[NewDelivery]:
+    """Those that are due, and whose webhooks may send and have no rate."""
+    due = [
+        one for one in new if one.state == PENDING and not one.held and one.lane == FIRST_ATTEMPTS and one.due_at <= now
+    ]
+    if not due:
+        return []
+    projects = context.webhook_cache.fetch(session, {one.project_id for one in due})
+    live = {webhook.id: webhook for project in projects.values() for webhook in project.by_id.values()}
+    asked = {id_ for one in due if (id_ := one.webhook_id) in live and not live[id_].spec.limits.per_minute}
+    rows = _OPEN[session.get_bind().dialect.name].all(session, now=now, webhook_ids=asked) if asked else ()
+    open_ids = {row.id for row in rows}
+    return [one for one in due if one.webhook_id in open_ids]
 
 
-def _free(context: DeliveryContext, session: Session, webhook_ids: Collection[int], now: datetime) -> Collection[int]:
-    """Those of the webhooks that may send, and of which nothing is due."""
-    due = find_due(session, now, random.random, context.last_look)
-    if due.partly:
-        return ()
-    busy = {queue.webhook_id for queue in due.queues}
-    rows = _OPEN[session.get_bind().dialect.name].all(session, now=now, webhook_ids=webhook_ids)
-    return {row.id for row in rows} - busy
+def _leased(one: NewDelivery, room: Room, now: datetime, lease: timedelta) -> Claimed:
+    webhook = room.webhooks[one.webhook_id]
+    until = now + timedelta(seconds=longest_attempt(webhook, bool(one.files))) + lease
+    one.claim_token, one.due_at, one.attempts = room.token, until, 1
+    return as_claimed(one, request_of(one), webhook, room.token, now, until)

@@ -81,14 +81,14 @@ def _look_at_all(session: Session, now: datetime, chance: Callable[[], float], k
 
 def _look_again(session: Session, now: datetime, known: LastLook, since: datetime) -> Due | None:
     """The queues that are known, and those in which something became due since. None: these are too many to tell."""
-    queues = list(known.first)
+    first = known.first
     found = _RECENT.all(
         session, now=now, latest=now + LONGEST_PACE, most=LOOK, since=since,
-        of_lanes=[lane for lane, _ in queues], webhook_ids=[id_ for _, id_ in queues], first=list(known.first.values()),
+        of_lanes=[lane for lane, _ in first], webhook_ids=[id_ for _, id_ in first], first=list(first.values()),
     )  # fmt: skip
     if _crowded(found):
         return None
-    known.add(_first(row for row in found if row.live), now)
+    known.add(_first(found), now)
     return Due(_queues(found), _next(found, known.next_look(now)), False)
 
 
