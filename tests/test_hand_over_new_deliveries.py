@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.handoff import Handoff
-from pbxhub.delivery.outbox import Claimed, publish
+from pbxhub.delivery.outbox import Claimed, claim, publish
 from pbxhub.delivery.outbox.claimed import request_of
 from pbxhub.delivery.outbox.pausing import pause
 from pbxhub.delivery.wakeup import Wakeups
@@ -381,3 +381,20 @@ def test_a_process_takes_no_more_than_it_has_places_for(database: Database, send
     world.publish(*(report(f"1.{number}", BEFORE) for number in range(3)))
     assert len(sender.sent) == 2
     assert len(take(database, 0).claimed) == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_while_another_process_chooses_nothing_is_handed_over(
+    database: Database, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(database)
+    world.webhook(BEFORE)
+    rung = rings(database, monkeypatch)
+    with database.write() as chooses:
+        claim(context_of(database), chooses, 100, at(0))
+        world.publish(report("1.1", BEFORE))
+    assert not sender.sent
+    assert rung
+    world.publish(report("1.2", BEFORE), now=at(-1))
+    assert not sender.sent, "an older one is due"
+    assert len(take(database, 0).claimed) == 2

@@ -112,13 +112,14 @@ class Worker:
     def claim_new(self, session: Session, new: Sequence[NewDelivery]) -> Sequence[Claimed]:
         """A claim in the transaction of another thread, which is about to insert these deliveries (handoff.py).
 
-        It leaves some places free: those for which the claims of the worker's own thread choose fairly.
+        It leaves some places free, of the process and of each project: those for which the claims of the worker's own
+        thread choose fairly.
         """
         room = min(BATCH, int(self._capacity * MOST_HANDED) - len(self._flying))
         if self._stopping.is_set() or room < 1:
             return ()
         return claim_new(
-            self._context, session, new, room, self._clock(), self._rooms(), self._lease,
+            self._context, session, new, room, self._clock(), self._rooms(MOST_HANDED), self._lease,
             self._out_of_reach.webhooks(),
         )  # fmt: skip
 
@@ -301,11 +302,12 @@ class Worker:
             without=self._out_of_reach.webhooks(),
         )  # fmt: skip
 
-    def _rooms(self) -> dict[int, int]:
-        """How many more requests of each project this process may send now. A missing project has no limit."""
+    def _rooms(self, share: float = 1.0) -> dict[int, int]:
+        """How many more requests of each project this process may send now, of that share of its places. A missing
+        project has no limit."""
         if not self._context.webhook_cache.has_several:
             return {}
-        most = max(1, self._capacity // 2)
+        most = max(1, int(self._capacity // 2 * share))
         flying = Counter(claimed.project_id for claimed in list(self._flying.values()))
         return defaultdict(lambda: most, {project_id: most - number for project_id, number in flying.items()})
 
