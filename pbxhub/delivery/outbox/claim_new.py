@@ -72,8 +72,8 @@ def _able(context: DeliveryContext, session: Session, new: Iterable[NewDelivery]
     if not due:
         return []
     projects = context.webhook_cache.fetch(session, {one.project_id for one in due})
-    live = {webhook.id: webhook for project in projects.values() for webhook in project.by_id.values()}
-    asked = {id_ for one in due if (id_ := one.webhook_id) in live and not live[id_].spec.limits.per_minute}
+    webhooks = [projects[one.project_id].by_id.get(one.webhook_id) for one in due]
+    asked = {webhook.id for webhook in webhooks if webhook and not webhook.spec.limits.per_minute}
     rows = _OPEN[session.get_bind().dialect.name].all(session, now=now, webhook_ids=asked) if asked else ()
     open_ids = {row.id for row in rows}
     return [one for one in due if one.webhook_id in open_ids]
