@@ -125,6 +125,6 @@ class LastLook:
         """Not if another claim has looked since, which may have found more of them: 1. this commit is done, but its
         answer is late; 2. another thread looks, finds a new delivery of the queue and may not take it; 3. the answer is
         here."""
-        if self._looked_on == looked_on:
+        if self._looked_on is looked_on:  # the very look, not only one at the same time
             for queue in queues:
                 self._first.pop(queue, None)

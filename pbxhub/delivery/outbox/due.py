@@ -133,10 +133,17 @@ def _look_further(session: Session, lane: int, now: datetime, start: float) -> t
 
 _THE_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 _PENDING = f"SELECT lane, webhook_id, due_at FROM delivery WHERE {IS_QUEUED} AND lane + 0 = {{lane}}"  # noqa: S608
-_FIRST = " UNION ALL ".join(
-    f"SELECT * FROM ({_PENDING.format(lane=lane)} AND due_at <= :now ORDER BY due_at LIMIT :most) AS l{lane}"  # noqa: S608
-    for lane in LANES
-)
+
+
+def _first_of_each_lane(since: str = "") -> str:
+    """since: a condition with AND."""
+    return " UNION ALL ".join(
+        f"SELECT * FROM ({_PENDING.format(lane=lane)} AND {since}due_at <= :now ORDER BY due_at LIMIT :most) AS l{lane}"  # noqa: S608
+        for lane in LANES
+    )
+
+
+_FIRST = _first_of_each_lane()
 _LAST = f"{_PENDING.format(lane=':lane')} AND due_at <= :now ORDER BY due_at DESC LIMIT :most"
 _NEXT = " UNION ALL ".join(
     f"SELECT * FROM ({_PENDING.format(lane=lane)} AND due_at > :now ORDER BY due_at LIMIT 1) AS l{lane}"  # noqa: S608
@@ -212,7 +219,7 @@ _KNOWN = "unnest(CAST(:of_lanes AS bigint[]), CAST(:webhook_ids AS bigint[]), CA
 _NEW_AND_KNOWN = f"""(
     SELECT lane, webhook_id, min(due_at) AS due_at, sum(one) AS number
       FROM (SELECT lane, webhook_id, due_at, 0 AS one FROM {_KNOWN} AS known(lane, webhook_id, due_at) UNION ALL
-            SELECT lane, webhook_id, due_at, 1 FROM ({_FIRST.replace("<=", ">= :since AND due_at <=")}) AS new) rows
+            SELECT lane, webhook_id, due_at, 1 FROM ({_first_of_each_lane("due_at >= :since AND ")}) AS new) rows
      GROUP BY lane, webhook_id)"""  # noqa: S608
 _RECENT = _query(_FROM.format(queues=_NEW_AND_KNOWN, webhook=_WEBHOOK["postgresql"]))
 _NEWEST = {
